@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Runs the core's own tests: all of them, or those named on the command line.
+ */
+#include <string.h>
+
+#include "check.h"
+
+long check_count;
+long check_failures;
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} tests[] = {
+	{"crc", test_crc},     {"fill", test_fill}, {"permute", test_permute},
+	{"inflate", test_inflate}, {"npy", test_npy}, {"zip", test_zip},
+	{"pool", test_pool},   {"file", test_file}, {"ring", test_ring},
+	{"batch", test_batch},
+};
+
+static int wanted(const char *name, int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (!strcmp(argv[i], name))
+			return 1;
+	return argc == 1;
+}
+
+int main(int argc, char **argv)
+{
+	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
+		if (!wanted(tests[i].name, argc, argv))
+			continue;
+		long checks = check_count, failures = check_failures;
+		tests[i].run();
+		printf("%-8s %ld checks, %ld failed\n", tests[i].name,
+		       check_count - checks, check_failures - failures);
+	}
+	printf("%ld passed, %ld failed\n", check_count - check_failures,
+	       check_failures);
+	return check_failures || !check_count;
+}
