@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dlf_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "dlf_crc.h"
+#include "dlf_pool.h"
+
+/* One buffered system call's worth: small enough that the block is still in the
+ * second-level cache when its checksum is taken. */
+#define BUFFERED_BLOCK ((size_t)256 << 10)
+/* What the stage really holds: a whole huge page. */
+#define STAGE_CAPACITY ((size_t)2 << 20)
+#define UNKNOWN_ALIGN 4096
+#define MAX_ALIGN 65536
+#define EAGAIN_LIMIT 1000
+
+_Static_assert(DLF_STAGE_SIZE + 2 * MAX_ALIGN <= STAGE_CAPACITY,
+	       "the stage holds a block and the partial ones around it");
+
+int dlf_io_init(dlf_io *io, const atomic_int *cancel)
+{
+	memset(io, 0, sizeof(*io));
+	io->cancel = cancel;
+	/* On small pages the kernel would split each request into many
+	 * segments, which costs a third of the throughput. */
+	io->stage = dlf_map(STAGE_CAPACITY);
+	return io->stage ? 0 : -ENOMEM;
+}
+
+void dlf_io_free(dlf_io *io)
+{
+	if (io->stage)
+		munmap(io->stage, STAGE_CAPACITY);
+	io->stage = NULL;
+}
+
+void dlf_io_stats_add(dlf_io_stats *sum, const dlf_io_stats *more)
+{
+	sum->bytes += more->bytes;
+	sum->direct_bytes += more->direct_bytes;
+	sum->staged_bytes += more->staged_bytes;
+	sum->reads += more->reads;
+	sum->files += more->files;
+	sum->fallbacks += more->fallbacks;
+	if (more->fallback_reason) {
+		sum->fallback_reason = more->fallback_reason;
+		sum->fallback_errno = more->fallback_errno;
+	}
+	for (int i = 0; i < DLF_LATENCY_BUCKETS; i++)
+		sum->latency[i] += more->latency[i];
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* floor(4 * log2(us)) without floating point: the octave from the leading bit,
+ * the quarter from 2^(k/4) in 16.16 fixed point. */
+static int latency_bucket(uint64_t ns)
+{
+	static const uint32_t quarter[] = {65536, 77936, 92682, 110218};
+	uint64_t us = ns / 1000;
+	int octave, q;
+
+	if (us < 1)
+		return 0;
+	octave = 63 - __builtin_clzll(us);
+	uint64_t mantissa = octave >= 16 ? us >> (octave - 16)
+					 : us << (16 - octave);
+	for (q = 3; mantissa < quarter[q]; q--)
+		;
+	int bucket = 4 * octave + q;
+	return bucket < DLF_LATENCY_BUCKETS ? bucket : DLF_LATENCY_BUCKETS - 1;
+}
+
+static void note_fallback(dlf_io *io, const char *reason, int err)
+{
+	io->stats.fallbacks++;
+	io->stats.fallback_reason = reason;
+	io->stats.fallback_errno = err;
+}
+
+static int open_retry(const char *path, int flags)
+{
+	int fd;
+
+	do
+		fd = open(path, flags);
+	while (fd < 0 && errno == EINTR);
+	return fd < 0 ? -errno : fd;
+}
+
+/* Take the alignment from statx's answer, or turn O_DIRECT off again. */
+static void settle_direct(dlf_file *file, dlf_io *io, const struct statx *st)
+{
+	file->align = UNKNOWN_ALIGN;
+#ifdef STATX_DIOALIGN
+	if (st->stx_mask & STATX_DIOALIGN) {
+		uint32_t mem = st->stx_dio_mem_align;
+		uint32_t offset = st->stx_dio_offset_align;
+		file->align = mem > offset ? mem : offset;
+		if (!mem || !offset || file->align > MAX_ALIGN) {
+			file->direct = 0;
+			fcntl(file->fd, F_SETFL, 0);
+			note_fallback(io, "the file system does not offer "
+				      "O_DIRECT for this file", 0);
+		}
+	}
+#else
+	(void)st;
+	(void)io;
+#endif
+}
+
+int dlf_file_open(dlf_file *file, dlf_io *io, const char *path, int flags,
+		  dlf_fault *fault)
+{
+	/* O_NONBLOCK: opening a FIFO must not wait for a writer. */
+	const int base = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+	unsigned mask = STATX_TYPE | STATX_SIZE | STATX_MTIME;
+	struct statx st;
+	int fd = -EINVAL, refused = 0;
+
+	file->direct = !!(flags & DLF_OPEN_DIRECT);
+	if (file->direct) {
+		fd = open_retry(path, base | O_DIRECT);
+		if (fd == -EINVAL || fd == -EOPNOTSUPP) {
+			refused = -fd;
+			file->direct = 0;
+		}
+	}
+	if (!file->direct)
+		fd = open_retry(path, base);
+	if (fd < 0)
+		return dlf_fail(fault, fd, 0, "cannot be opened");
+#ifdef STATX_DIOALIGN
+	if (file->direct)
+		mask |= STATX_DIOALIGN;
+#endif
+	file->fd = fd;
+	if (statx(fd, "", AT_EMPTY_PATH, mask, &st)) {
+		int err = -errno;
+		close(fd);
+		return dlf_fail(fault, err, 0, "statx failed");
+	}
+	if (!S_ISREG(st.stx_mode)) {
+		close(fd);
+		if (S_ISDIR(st.stx_mode))
+			return dlf_fail(fault, -EISDIR, 0, "is a directory");
+		return dlf_fail(fault, DLF_ENOTREGULAR, 0,
+				"is not a regular file");
+	}
+	file->size = st.stx_size;
+	file->mtime_sec = st.stx_mtime.tv_sec;
+	file->mtime_nsec = st.stx_mtime.tv_nsec;
+	if (refused)
+		note_fallback(io, "the file system refuses O_DIRECT at open",
+			      refused);
+	if (file->direct)
+		settle_direct(file, io, &st);
+	io->stats.files++;
+	return 0;
+}
+
+/* One system call, retried; returns bytes (0: end of file) or -errno. */
+static ssize_t read_some(dlf_file *file, dlf_io *io, void *dst, size_t len,
+			 uint64_t offset)
+{
+	for (int waits = 0;;) {
+		uint64_t begin = now_ns();
+		ssize_t n = pread(file->fd, dst, len, (off_t)offset);
+		if (n >= 0) {
+			io->stats.latency[latency_bucket(now_ns() - begin)]++;
+			io->stats.reads++;
+			io->stats.bytes += (uint64_t)n;
+			if (file->direct)
+				io->stats.direct_bytes += (uint64_t)n;
+			return n;
+		}
+		if (errno == EINTR)
+			continue;
+		if (errno == EAGAIN && waits++ < EAGAIN_LIMIT) {
+			nanosleep(&(struct timespec){0, 1000000}, NULL);
+			continue;
+		}
+		if (errno == EINVAL && file->direct) {
+			/* accepted at open, refused at the first read */
+			file->direct = 0;
+			fcntl(file->fd, F_SETFL, 0);
+			note_fallback(io, "the file system refuses O_DIRECT reads",
+				      EINVAL);
+			continue;
+		}
+		return -errno;
+	}
+}
+
+static int cancelled(const dlf_io *io)
+{
+	return io->cancel &&
+	       atomic_load_explicit(io->cancel, memory_order_relaxed);
+}
+
+/* Read [offset, offset + span) to dst, of which the first `want` bytes must
+ * come; the rest may lie past the end of the file. */
+static int read_block(dlf_file *file, dlf_io *io, uint64_t offset,
+		      unsigned char *dst, size_t span, size_t want,
+		      dlf_fault *fault)
+{
+	size_t done = 0;
+
+	if (cancelled(io))
+		return dlf_fail(fault, DLF_ECANCELLED, offset, "cancelled");
+	while (done < want) {
+		ssize_t n = read_some(file, io, dst + done, span - done,
+				      offset + done);
+		if (n < 0)
+			return dlf_fail(fault, (int)n, offset + done,
+					"reading failed");
+		if (n == 0)
+			return dlf_fail(fault, DLF_ECHANGED, offset + done,
+					"the file shrank while being read");
+		done += (size_t)n;
+		/* A short direct read may stop between blocks: go on from
+		 * the last whole one. */
+		if (file->direct && done < want)
+			done -= done % file->align;
+	}
+	return 0;
+}
+
+/* Read through the stage: aligned blocks, of which the wanted part is copied
+ * out, with its checksum in the same pass. */
+static int read_staged(dlf_file *file, dlf_io *io, uint64_t offset,
+		       unsigned char *dst, size_t len, uint32_t *crc,
+		       dlf_fault *fault)
+{
+	while (len) {
+		size_t skip = offset % file->align;
+		size_t part = DLF_STAGE_SIZE - skip;
+		if (part > len)
+			part = len;
+		size_t want = skip + part;
+		size_t span = (want + file->align - 1) / file->align *
+			      file->align;
+		int rc = read_block(file, io, offset - skip, io->stage, span,
+				    want, fault);
+		if (rc)
+			return rc;
+		if (crc)
+			*crc = dlf_crc32_copy(*crc, dst, io->stage + skip, part);
+		else
+			dlf_copy_stream(dst, io->stage + skip, part);
+		io->stats.staged_bytes += part;
+		offset += part;
+		dst += part;
+		len -= part;
+	}
+	return 0;
+}
+
+/* Read straight to dst in blocks, each checksummed while it is in cache. */
+static int read_in_place(dlf_file *file, dlf_io *io, uint64_t offset,
+			 unsigned char *dst, size_t len, size_t block,
+			 uint32_t *crc, dlf_fault *fault)
+{
+	while (len) {
+		size_t part = len < block ? len : block;
+		int rc = read_block(file, io, offset, dst, part, part, fault);
+		if (rc)
+			return rc;
+		if (crc)
+			*crc = dlf_crc32(*crc, dst, part);
+		offset += part;
+		dst += part;
+		len -= part;
+	}
+	return 0;
+}
+
+int dlf_file_read(dlf_file *file, dlf_io *io, uint64_t offset, void *dst,
+		  size_t len, uint32_t *crc, dlf_fault *fault)
+{
+	unsigned char *to = dst;
+	int rc;
+
+	if (offset > file->size || len > file->size - offset)
+		return dlf_fail(fault, DLF_ETRUNCATED, file->size,
+				"the file is shorter than its own headers say");
+	if (!file->direct)
+		return read_in_place(file, io, offset, to, len, BUFFERED_BLOCK,
+				     crc, fault);
+	if ((offset - (uintptr_t)to) % file->align)
+		return read_staged(file, io, offset, to, len, crc, fault);
+
+	/* Aligned alike: only the ends need the stage. */
+	size_t head = (file->align - offset % file->align) % file->align;
+	if (head > len)
+		head = len;
+	rc = read_staged(file, io, offset, to, head, crc, fault);
+	if (rc)
+		return rc;
+	offset += head;
+	to += head;
+	len -= head;
+	size_t body = len - len % file->align;
+	rc = read_in_place(file, io, offset, to, body, DLF_STAGE_SIZE, crc,
+			   fault);
+	if (rc)
+		return rc;
+	return read_staged(file, io, offset + body, to + body, len - body, crc,
+			   fault);
+}
+
+int dlf_file_check_unchanged(const dlf_file *file, dlf_fault *fault)
+{
+	struct stat st;
+
+	if (fstat(file->fd, &st))
+		return dlf_fail(fault, -errno, 0, "fstat failed");
+	if ((uint64_t)st.st_size != file->size ||
+	    st.st_mtim.tv_sec != file->mtime_sec ||
+	    st.st_mtim.tv_nsec != (long)file->mtime_nsec)
+		return dlf_fail(fault, DLF_ECHANGED, file->size,
+				"the file changed while being read");
+	return 0;
+}
+
+void dlf_file_close(dlf_file *file)
+{
+	close(file->fd);
+	file->fd = -1;
+}
+
+static int src_read(void *ctx, uint64_t offset, void *dst, size_t len,
+		    dlf_fault *fault)
+{
+	dlf_file_src *src = ctx;
+
+	return dlf_file_read(src->file, src->io, offset, dst, len, NULL, fault);
+}
+
+dlf_src dlf_src_file(dlf_file_src *ctx)
+{
+	return (dlf_src){ctx->file->size, src_read, ctx};
+}
