@@ -17,7 +17,7 @@
 uint32_t dlf_crc32(uint32_t crc, const void *data, size_t n);
 
 /* The same while copying src to dst in one pass, with non-temporal stores when
- * n is large: for data that will not be read again soon.  The ranges must not
+ * n is large (64 KiB): for data that will not be read again soon.  The ranges must not
  * overlap; neither needs alignment. */
 uint32_t dlf_crc32_copy(uint32_t crc, void *dst, const void *src, size_t n);
 
