@@ -56,7 +56,7 @@ void dlf_io_stats_add(dlf_io_stats *sum, const dlf_io_stats *more)
 		sum->latency[i] += more->latency[i];
 }
 
-static uint64_t now_ns(void)
+uint64_t dlf_now_ns(void)
 {
 	struct timespec t;
 
@@ -177,10 +177,10 @@ static ssize_t read_some(dlf_file *file, dlf_io *io, void *dst, size_t len,
 			 uint64_t offset)
 {
 	for (int waits = 0;;) {
-		uint64_t begin = now_ns();
+		uint64_t begin = dlf_now_ns();
 		ssize_t n = pread(file->fd, dst, len, (off_t)offset);
 		if (n >= 0) {
-			io->stats.latency[latency_bucket(now_ns() - begin)]++;
+			io->stats.latency[latency_bucket(dlf_now_ns() - begin)]++;
 			io->stats.reads++;
 			io->stats.bytes += (uint64_t)n;
 			if (file->direct)

@@ -32,6 +32,9 @@ typedef struct dlf_io_stats {
 	uint64_t latency[DLF_LATENCY_BUCKETS];
 } dlf_io_stats;
 
+/* CLOCK_MONOTONIC. */
+uint64_t dlf_now_ns(void);
+
 void dlf_io_stats_add(dlf_io_stats *sum, const dlf_io_stats *more);
 
 /* What one thread needs to read: a staging block, counters, and where to look

@@ -23,14 +23,6 @@ struct dlf_ring {
 	dlf_worker *workers;
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 int dlf_ring_new(size_t threads, size_t budget, dlf_ring **out)
 {
 	dlf_ring *ring;
@@ -188,17 +180,19 @@ out:
 
 int dlf_ring_next(dlf_ring *ring, int timeout_ms, dlf_job **out)
 {
-	uint64_t begin = now_ns();
+	uint64_t begin = dlf_now_ns();
 	uint64_t end = begin + (uint64_t)timeout_ms * 1000000u;
 	struct timespec until = {(time_t)(end / 1000000000u),
 				 (long)(end % 1000000000u)};
 	int rc = 0;
 
+	dlf_job *job;
+
 	pthread_mutex_lock(&ring->lock);
-	dlf_job *job = ring->oldest;
-	while (!rc && job && job->finished < job->tasks && !is_cancelled(ring))
+	while ((job = ring->oldest) && job->finished < job->tasks && !rc &&
+	       !is_cancelled(ring))
 		rc = -pthread_cond_timedwait(&ring->done, &ring->lock, &until);
-	ring->stats.stall_ns += now_ns() - begin;
+	ring->stats.stall_ns += dlf_now_ns() - begin;
 	if (!job) {
 		rc = DLF_EEMPTY;
 	} else if (is_cancelled(ring)) {

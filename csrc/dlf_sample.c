@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dlf_sample.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+
+#include "dlf_array.h"
+
+typedef struct charge_ctx {
+	dlf_ring *ring;
+	dlf_job *job;
+} charge_ctx;
+
+/* All that reading one field of one file needs at hand. */
+typedef struct reading {
+	const dlf_plan *plan;
+	const dlf_field *field;
+	size_t field_index;
+	dlf_place *places;
+	size_t count;
+	dlf_view *view;
+	dlf_array array;
+	/* of one sample, as this file has it */
+	int ndim;
+	uint64_t shape[DLF_NPY_MAX_DIMS];
+	uint64_t sample_bytes;
+	int axis;              /* -1: the whole array is the sample */
+	uint64_t samples;      /* in the file */
+	int expected;          /* same dtype and shape as the plan's */
+} reading;
+
+static int charge(void *arg, int64_t bytes)
+{
+	charge_ctx *ctx = arg;
+
+	if (bytes >= 0)
+		return dlf_ring_charge(ctx->ring, ctx->job, (size_t)bytes);
+	dlf_ring_uncharge(ctx->ring, ctx->job, (size_t)-bytes);
+	return 0;
+}
+
+static void free_scratch(void *scratch)
+{
+	dlf_array_scratch_free(scratch);
+	free(scratch);
+}
+
+static dlf_array_scratch *worker_scratch(dlf_worker *worker)
+{
+	if (!worker->scratch) {
+		worker->scratch = calloc(1, sizeof(dlf_array_scratch));
+		worker->free_scratch = free_scratch;
+	}
+	return worker->scratch;
+}
+
+void dlf_loose_free(dlf_loose *loose)
+{
+	if (!loose)
+		return;
+	dlf_buf_unref(loose->buf);
+	free(loose);
+}
+
+/* ---- copying with strides ---- */
+
+static void copy_strided(unsigned char *dst, const unsigned char *src,
+			 uint64_t itemsize, uint64_t count, uint64_t stride)
+{
+	/* Constant sizes, so that each copy is one load and one store. */
+#define COPY_LOOP(size)                                                        \
+	for (uint64_t i = 0; i < count; i++, dst += (size), src += stride)     \
+		memcpy(dst, src, (size));
+	switch (itemsize) {
+	case 1: COPY_LOOP(1) break;
+	case 2: COPY_LOOP(2) break;
+	case 4: COPY_LOOP(4) break;
+	case 8: COPY_LOOP(8) break;
+	case 16: COPY_LOOP(16) break;
+	default: COPY_LOOP(itemsize) break;
+	}
+#undef COPY_LOOP
+}
+
+void dlf_gather(void *dst, const void *src, uint64_t itemsize, int nd,
+		const uint64_t *shape, const uint64_t *strides)
+{
+	if (nd == 0) {
+		memcpy(dst, src, itemsize);
+		return;
+	}
+	if (nd == 1) {
+		if (strides[0] == itemsize)
+			memcpy(dst, src, itemsize * shape[0]);
+		else
+			copy_strided(dst, src, itemsize, shape[0], strides[0]);
+		return;
+	}
+	uint64_t inner = itemsize;
+	for (int d = 1; d < nd; d++)
+		inner *= shape[d];
+	for (uint64_t i = 0; i < shape[0]; i++)
+		dlf_gather((unsigned char *)dst + i * inner,
+			   (const unsigned char *)src + i * strides[0], itemsize,
+			   nd - 1, shape + 1, strides + 1);
+}
+
+/* Copy sample `index` out of the whole array at src. */
+static void gather_sample(const reading *r, const unsigned char *src,
+			  uint64_t index, unsigned char *dst)
+{
+	const dlf_npy *npy = &r->array.npy;
+	uint64_t shape[DLF_NPY_MAX_DIMS], strides[DLF_NPY_MAX_DIMS];
+	uint64_t step = npy->itemsize, of_dim[DLF_NPY_MAX_DIMS];
+	int nd = 0;
+
+	if (!r->sample_bytes)
+		return;
+	for (int k = 0; k < npy->ndim; k++) {
+		int d = npy->fortran_order ? k : npy->ndim - 1 - k;
+		of_dim[d] = step;
+		step *= npy->shape[d];
+	}
+	for (int d = 0; d < npy->ndim; d++) {
+		if (d == r->axis) {
+			src += index * of_dim[d];
+		} else if (nd && strides[nd - 1] == npy->shape[d] * of_dim[d]) {
+			/* adjacent in memory: one longer dimension */
+			shape[nd - 1] *= npy->shape[d];
+			strides[nd - 1] = of_dim[d];
+		} else {
+			shape[nd] = npy->shape[d];
+			strides[nd++] = of_dim[d];
+		}
+	}
+	dlf_gather(dst, src, npy->itemsize, nd, shape, strides);
+}
+
+/* ---- what the file has against what the plan expects ---- */
+
+static int settle_shape(reading *r, dlf_fault *fault)
+{
+	const dlf_npy *npy = &r->array.npy;
+	const dlf_field *field = r->field;
+
+	r->axis = -1;
+	r->samples = 1;
+	if (r->plan->has_axis) {
+		int axis = r->plan->axis;
+		if (axis < 0)
+			axis += npy->ndim;
+		if (axis < 0 || axis >= npy->ndim)
+			return dlf_fail(fault, DLF_ESAMPLE, r->array.start,
+					"the array lacks the sample axis");
+		r->axis = axis;
+		r->samples = npy->shape[axis];
+	}
+	if (r->samples != r->plan->samples_per_file)
+		return dlf_fail(fault, DLF_ESAMPLE, r->array.start,
+				"the file holds another number of samples than "
+				"the first file of the data set");
+	r->ndim = 0;
+	r->sample_bytes = npy->itemsize;
+	for (int d = 0; d < npy->ndim; d++) {
+		if (d == r->axis)
+			continue;
+		r->shape[r->ndim++] = npy->shape[d];
+		r->sample_bytes *= npy->shape[d];
+	}
+	int same_dtype = npy->descr_len == field->descr_len &&
+			 !memcmp(npy->descr, field->descr, npy->descr_len);
+	if (!same_dtype && npy->descr_len >= DLF_DESCR_MAX)
+		return dlf_fail(fault, DLF_ESAMPLE, r->array.start,
+				"the array's dtype differs from that of the "
+				"first file of the data set");
+	r->expected = same_dtype && r->ndim == field->ndim &&
+		      !memcmp(r->shape, field->shape,
+			      sizeof(*r->shape) * (size_t)r->ndim);
+	return 0;
+}
+
+/* The sample's place: in the batch where it fits the plan, else a loose buffer,
+ * laid out so that O_DIRECT can go straight to it where the file's own layout
+ * lets the payload be 64-byte aligned as well. */
+static int place_of(reading *r, dlf_place *place, unsigned char **dst,
+		    dlf_fault *fault)
+{
+	const dlf_npy *npy = &r->array.npy;
+	unsigned char *in_batch = place->in_batch[r->field_index];
+	dlf_loose *loose;
+	size_t skip = 0;
+
+	if (in_batch && r->expected) {
+		*dst = in_batch;
+		return 0;
+	}
+	if (r->view->file.direct && !r->array.deflated) {
+		skip = (r->array.start + npy->data_offset) % DLF_POOL_ALIGN;
+		if (skip % 64)
+			skip = 0;
+	}
+	loose = calloc(1, sizeof(*loose));
+	int rc = loose ? dlf_memory_get(&r->view->memory,
+					r->sample_bytes + skip, &loose->buf)
+		       : -ENOMEM;
+	if (rc) {
+		free(loose);
+		return dlf_fail(fault, rc, r->array.start, "out of memory");
+	}
+	loose->data = loose->buf->data + skip;
+	loose->nbytes = r->sample_bytes;
+	loose->ndim = r->ndim;
+	memcpy(loose->shape, r->shape, sizeof(*r->shape) * (size_t)r->ndim);
+	if (npy->descr_len < DLF_DESCR_MAX) {
+		loose->descr_len = npy->descr_len;
+		memcpy(loose->descr, npy->descr, npy->descr_len);
+	}
+	place->loose[r->field_index] = loose;
+	*dst = loose->data;
+	return 0;
+}
+
+/* ---- the three ways to bring the bytes to their places ---- */
+
+/* The array is one sample, in the order we deliver: read it to its place. */
+static int read_whole(reading *r, dlf_fault *fault)
+{
+	unsigned char *dst, *first = NULL;
+	int rc = 0;
+
+	for (size_t i = 0; i < r->count && !rc; i++) {
+		rc = place_of(r, &r->places[i], &dst, fault);
+		if (rc)
+			break;
+		if (!first)
+			rc = dlf_array_read(&r->array, first = dst,
+					    r->sample_bytes, fault);
+		else /* the same sample asked for twice in a batch */
+			memcpy(dst, first, r->sample_bytes);
+	}
+	return rc ? rc : dlf_array_finish(&r->array, fault);
+}
+
+/* Samples lie one after another and no checksum spans them: read only those. */
+static int read_extents(reading *r, dlf_fault *fault)
+{
+	unsigned char *dst;
+	int rc = 0;
+
+	for (size_t i = 0; i < r->count && !rc; i++) {
+		rc = place_of(r, &r->places[i], &dst, fault);
+		r->array.position = r->array.npy.data_offset +
+				    r->places[i].index * r->sample_bytes;
+		if (!rc)
+			rc = dlf_array_read(&r->array, dst, r->sample_bytes,
+					    fault);
+	}
+	return rc;
+}
+
+/* Anything else: read the whole array aside and copy the samples out. */
+static int read_aside(reading *r, dlf_fault *fault)
+{
+	const dlf_memory *memory = &r->view->memory;
+	unsigned char *dst;
+	dlf_buf *aside;
+	int rc;
+
+	rc = dlf_memory_get(memory, r->array.npy.nbytes, &aside);
+	if (rc)
+		return dlf_fail(fault, rc, r->array.start, "out of memory");
+	rc = dlf_array_read(&r->array, aside->data, r->array.npy.nbytes, fault);
+	if (!rc)
+		rc = dlf_array_finish(&r->array, fault);
+	for (size_t i = 0; i < r->count && !rc; i++) {
+		rc = place_of(r, &r->places[i], &dst, fault);
+		if (!rc)
+			gather_sample(r, aside->data, r->places[i].index, dst);
+	}
+	dlf_memory_put(memory, aside);
+	return rc;
+}
+
+static int read_field(reading *r, dlf_fault *fault)
+{
+	const dlf_npy *npy = &r->array.npy;
+	int rc = settle_shape(r, fault);
+
+	if (rc)
+		return rc;
+	for (size_t i = 0; i < r->count; i++)
+		if (r->places[i].index >= r->samples)
+			return dlf_fail(fault, DLF_ESAMPLE, r->array.start,
+					"the file does not hold that sample");
+	int dense = !npy->fortran_order || npy->ndim < 2;
+	if (dense && r->samples == 1)
+		return read_whole(r, fault);
+	if (dense && r->axis == 0 && !r->array.deflated && !r->array.checked)
+		return read_extents(r, fault);
+	return read_aside(r, fault);
+}
+
+static int open_array(reading *r, dlf_fault *fault)
+{
+	const dlf_field *field = r->field;
+
+	if (r->plan->container == DLF_NPY_FILE)
+		return dlf_array_open_npy(&r->array, r->view, fault);
+	const dlf_zip_member *member = dlf_zip_find(
+		&r->view->scratch->zip, field->member, field->member_len);
+	if (!member)
+		return dlf_fail(fault, DLF_EMEMBER, 0,
+				"the archive has no such member");
+	return dlf_array_open_member(&r->array, r->view, member,
+				     r->plan->verify, fault);
+}
+
+static int read_fields(const dlf_plan *plan, dlf_view *view, dlf_place *places,
+		       size_t count, dlf_fault *fault)
+{
+	int rc = 0;
+
+	if (plan->container == DLF_NPZ_FILE)
+		rc = dlf_view_directory(view, fault);
+	for (size_t f = 0; f < plan->n_fields && !rc; f++) {
+		reading r = {.plan = plan, .field = &plan->fields[f],
+			     .field_index = f, .places = places,
+			     .count = count, .view = view};
+		rc = open_array(&r, fault);
+		if (!rc)
+			rc = read_field(&r, fault);
+		dlf_array_close(&r.array);
+		if (rc && plan->container == DLF_NPZ_FILE)
+			dlf_fault_member(fault, plan->fields[f].member);
+	}
+	/* Where no checksum vouches for the bytes, the file's own times must. */
+	if (!rc && (plan->container == DLF_NPY_FILE || !plan->verify))
+		rc = dlf_file_check_unchanged(&view->file, fault);
+	return rc;
+}
+
+int dlf_sample_read(const dlf_plan *plan, uint64_t file, dlf_place *places,
+		    size_t count, dlf_pool *pool, dlf_job *job,
+		    dlf_worker *worker, dlf_fault *fault)
+{
+	charge_ctx ctx = {worker->ring, job};
+	dlf_memory memory = {pool, charge, &ctx};
+	dlf_array_scratch *scratch = worker_scratch(worker);
+	const char *name = plan->names + plan->offsets[file];
+	char path[PATH_MAX];
+	dlf_view view;
+
+	dlf_fault_clear(fault);
+	if (!scratch)
+		return dlf_fail(fault, -ENOMEM, 0, "out of memory");
+	int n = snprintf(path, sizeof(path), "%s%s", plan->root, name);
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return dlf_fail(fault, -ENAMETOOLONG, 0, "the path is too long");
+	int rc = dlf_view_open(&view, &worker->io, scratch, memory, path,
+			       plan->direct ? DLF_OPEN_DIRECT : 0, fault);
+	if (rc)
+		return rc;
+	rc = read_fields(plan, &view, places, count, fault);
+	dlf_view_close(&view);
+	return rc;
+}
