@@ -44,5 +44,6 @@ void test_pool(void);
 void test_file(void);
 void test_ring(void);
 void test_batch(void);
+void test_write(void);
 
 #endif

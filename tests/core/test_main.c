@@ -16,7 +16,7 @@ static const struct {
 	{"crc", test_crc},     {"fill", test_fill}, {"permute", test_permute},
 	{"inflate", test_inflate}, {"npy", test_npy}, {"zip", test_zip},
 	{"pool", test_pool},   {"file", test_file}, {"ring", test_ring},
-	{"batch", test_batch},
+	{"batch", test_batch}, {"write", test_write},
 };
 
 static int wanted(const char *name, int argc, char **argv)
