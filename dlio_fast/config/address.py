@@ -1,0 +1,24 @@
+"""Addresses of data: a plain path, or ``scheme://`` followed by a path or ``bucket/key``."""
+
+from __future__ import annotations
+
+import re
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://")
+_SYNONYMS = {"directio": "direct", "s3a": "s3", "azure": "az", "abfs": "az", "abfss": "az"}
+
+
+def split_address(address: str) -> tuple[str, str]:
+    """Split an address into its scheme in lower case ("" for a plain path) and what follows ``://``.
+
+    What follows is taken as it stands, without percent decoding or a host part, so that relative paths
+    work under every local scheme: ``direct://./data`` and ``direct://data`` are folders below the
+    working directory, ``direct:///data`` is absolute.
+    """
+    match = _SCHEME.match(address)
+    return (match[1].lower(), address[match.end() :]) if match else ("", address)
+
+
+def backend_of(scheme: str) -> str:
+    """Return the scheme's usual spelling: "file", "direct", "s3", "az", or the scheme itself."""
+    return _SYNONYMS.get(scheme, scheme) or "file"
