@@ -14,6 +14,7 @@ PIP := $(PY) -m pip install -qq --disable-pip-version-check
 C_SOURCES := $(wildcard csrc/*.c)
 C_HEADERS := $(wildcard csrc/*.h)
 C_TESTS := $(wildcard tests/core/*.c)
+C_TEST_HEADERS := $(wildcard tests/core/*.h)
 CYTHON := $(shell find dlio_fast -name '*.p[xy][xdi]')
 
 .PHONY: help demo test build soak bench core-test asan tsan lint format clean
@@ -79,7 +80,7 @@ CFLAGS_asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-san
 CFLAGS_tsan := -O1 -fno-omit-frame-pointer -fsanitize=thread
 compiler := $(notdir $(firstword $(CC)))
 
-build/%-$(compiler)/core_tests: $(C_SOURCES) $(C_HEADERS) $(C_TESTS) tests/core/check.h Makefile
+build/%-$(compiler)/core_tests: $(C_SOURCES) $(C_HEADERS) $(C_TESTS) $(C_TEST_HEADERS) Makefile
 	$(CHECK_TOOLCHAIN)
 	@mkdir -p $(@D)
 	$(CC) $(WARNINGS) $(OPTIONAL_CFLAGS) -g $(CFLAGS_$*) -pthread $(C_SOURCES) $(C_TESTS) -o $@ \
