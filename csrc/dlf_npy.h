@@ -15,7 +15,7 @@
 #define DLF_NPY_MAX_HEADER ((size_t)16 << 20)
 
 typedef struct dlf_npy {
-	uint64_t data_offset; /* payload's first byte, from the start of the .npy */
+	uint64_t data_offset; /* of the payload, from the start of the .npy */
 	uint64_t nbytes;      /* payload: itemsize x product of the shape */
 	uint64_t items;       /* product of the shape */
 	uint64_t itemsize;
@@ -24,8 +24,8 @@ typedef struct dlf_npy {
 	int ndim;
 	uint64_t shape[DLF_NPY_MAX_DIMS];
 	/* The dtype literal as written, quotes stripped for a simple one
-	 * ("<f4"), the whole list text for a structured one.  Points into the
-	 * header given to dlf_npy_parse. */
+	 * ("<f4"), the whole list text for a structured one: UTF-8 if major is
+	 * 3, else Latin-1.  Points into the header given to dlf_npy_parse. */
 	const char *descr;
 	size_t descr_len;
 	int structured;
@@ -36,10 +36,16 @@ typedef struct dlf_npy {
  * checked, overflow included.  file_offset is where head lies in the file, for
  * the fault's offset only.
  *
- * DLF_EMORE: head is too short, *need says how many bytes are needed from the
- * start.  DLF_EFORMAT, DLF_ETRUNCATED (payload longer than npy_size),
- * DLF_EUNSUPPORTED (object dtype).  A payload shorter than npy_size is accepted
- * here, as numpy accepts it. */
+ * DLF_EMORE: head is too short; *need, at most npy_size and
+ * DLF_NPY_MAX_HEADER, says how many bytes are needed from the start (no fault
+ * is recorded).  DLF_EFORMAT, DLF_ETRUNCATED (header or payload longer than
+ * npy_size), DLF_EUNSUPPORTED (object dtype).  A payload shorter than npy_size
+ * is accepted here, as numpy accepts it.
+ *
+ * Stricter than numpy where its writer never goes: a repeated key, a comment, a
+ * tuple as dtype, a dtype without its byte order are DLF_EFORMAT.  What is left
+ * to whoever builds the dtype: field names given twice, and the L of Python 2
+ * behind the sizes of a structured dtype's subarrays. */
 int dlf_npy_parse(const void *head, size_t have, uint64_t npy_size,
 		  uint64_t file_offset, dlf_npy *npy, size_t *need,
 		  dlf_fault *fault);
