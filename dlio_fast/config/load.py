@@ -251,7 +251,8 @@ def _explained(entry: Mapping[str, Any]) -> str:
     message = entry["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if isinstance(value, (Mapping, Section)) and entry["type"] == "value_error" and "error" in context:
         return f": {message}"
-    accepted = _ACCEPTED.get(entry["type"], message).format(**context)
+    pattern = _ACCEPTED.get(entry["type"])
+    accepted = pattern.format(**context) if pattern else message
     shown = repr(value)
     shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
     return f" = {shown}: accepted is {accepted}"
