@@ -17,8 +17,8 @@
 uint32_t dlf_crc32(uint32_t crc, const void *data, size_t n);
 
 /* The same while copying src to dst in one pass, with non-temporal stores when
- * n is large (64 KiB): for data that will not be read again soon.  The ranges must not
- * overlap; neither needs alignment. */
+ * n is large (64 KiB): for data that will not be read again soon.  The ranges
+ * must not overlap; neither needs alignment. */
 uint32_t dlf_crc32_copy(uint32_t crc, void *dst, const void *src, size_t n);
 
 /* Copy with non-temporal stores when n is large, without a checksum. */
@@ -32,7 +32,8 @@ uint32_t dlf_crc32_combine(uint32_t crc_a, uint32_t crc_b, uint64_t len_b);
 typedef struct dlf_crc_impl {
 	const char *name; /* "avx512", "avx2", "sse", "portable" */
 	uint32_t (*crc32)(uint32_t crc, const void *data, size_t n);
-	uint32_t (*crc32_copy)(uint32_t crc, void *dst, const void *src, size_t n);
+	uint32_t (*crc32_copy)(uint32_t crc, void *dst, const void *src,
+			       size_t n);
 } dlf_crc_impl;
 
 /* Returns how many there are; *impls points to a static array. */

@@ -10,9 +10,9 @@
 
 #include "dlf_crc.h"
 
-/* From this size on a copy bypasses the cache.  Measured, GB/s, blocks of 16 KiB
- * to 1 MiB from a cached staging block to memory: 23-26 streaming, 13-14 not;
- * from memory to memory: 18-20, 9-10.  Only a destination that is still cached
+/* From this size on a copy bypasses the cache.  Measured, GB/s, blocks of
+ * 16 KiB to 1 MiB from a cached staging block to memory: 23-26 streaming, 13-14
+ * not; from memory to memory: 18-20, 9-10.  Only a destination that is still cached
  * loses (26, not 47), so what is small enough to be read again soon is not
  * streamed. */
 #define DLF_STREAM_MIN ((size_t)64 << 10)

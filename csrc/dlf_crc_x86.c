@@ -25,7 +25,8 @@
 #define FOLD_1536 0x1821d8bc0, 0x12e958ac4
 #define FOLD_2048 0x11542778a, 0x1322d1430
 
-#define INLINE_FOR(isa) static inline __attribute__((always_inline, target(isa)))
+#define INLINE_FOR(isa)                                                        \
+	static inline __attribute__((always_inline, target(isa)))
 #define SSE "sse4.1,pclmul"
 #define AVX2 SSE ",avx2,vpclmulqdq"
 #define AVX512 AVX2 ",avx512f,avx512vl"

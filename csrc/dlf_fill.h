@@ -25,8 +25,8 @@
 enum dlf_fill_kind {
 	DLF_FILL_BYTES, /* u itself: every integer type, full range */
 	DLF_FILL_F64,   /* (u >> 11) x 2^-53: uniform in [0, 1), 53 random bits */
-	DLF_FILL_F32,   /* (u >> 8) x 2^-24: uniform in [0, 1), 24 random bits */
-	DLF_FILL_F16,   /* (u >> 5) x 2^-11: IEEE binary16, uniform in [0, 1) */
+	DLF_FILL_F32,   /* (u >> 8) x 2^-24: the same with 24 */
+	DLF_FILL_F16,   /* (u >> 5) x 2^-11: IEEE binary16, with 11 */
 	DLF_FILL_BOOL,  /* u & 1, a byte an element */
 };
 

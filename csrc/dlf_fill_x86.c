@@ -9,7 +9,8 @@
 
 #include <immintrin.h>
 
-#define INLINE_FOR(isa) static inline __attribute__((always_inline, target(isa)))
+#define INLINE_FOR(isa)                                                        \
+	static inline __attribute__((always_inline, target(isa)))
 #define AVX2 "avx2"
 #define AVX512 "avx2,avx512f,avx512dq,avx512bw"
 #define XOR3 0x96 /* truth table of a ^ b ^ c */

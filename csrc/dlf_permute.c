@@ -47,7 +47,8 @@ static void feistel_init(feistel *f, uint64_t n, uint64_t seed, uint64_t epoch)
 }
 
 /* bits of a hash of half; the top ones, which depend on all below. */
-static inline uint64_t hash(const feistel *f, int round, uint64_t half, int bits)
+static inline uint64_t hash(const feistel *f, int round, uint64_t half,
+			    int bits)
 {
 	uint64_t h = half * f->multiplier[round] + f->addend[round];
 

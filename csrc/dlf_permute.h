@@ -4,10 +4,10 @@
  * per element in O(1) time and memory, so that an order over 10^11 samples
  * needs no table and can be entered at any position.
  *
- * A Feistel network over the smallest power of two >= n (and >= 64,
- * lest few samples know few orders), with cycle walking for the elements
- * that fall outside (Black & Rogaway, CT-RSA 2002).  It shuffles well; it is not
- * a cipher.
+ * A Feistel network over the smallest power of two >= n (and >= 64, lest few
+ * samples know few orders), with cycle walking for the elements that fall
+ * outside (Black & Rogaway, CT-RSA 2002).  It shuffles well; it keeps no
+ * secrets.
  */
 #ifndef DLF_PERMUTE_H
 #define DLF_PERMUTE_H

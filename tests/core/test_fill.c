@@ -52,9 +52,11 @@ static void reference_chunk(unsigned char *dst, uint64_t seed, uint64_t stream,
 			    uint64_t chunk)
 {
 	const uint64_t gamma = 0x9e3779b97f4a7c15;
-	uint64_t a = splitmix(splitmix(splitmix(seed + gamma) + stream) + chunk);
-	uint64_t b = splitmix(splitmix(splitmix(~seed - gamma) ^ stream) ^ chunk);
+	uint64_t a = splitmix(splitmix(seed + gamma) + stream);
+	uint64_t b = splitmix(splitmix(~seed - gamma) ^ stream);
 
+	a = splitmix(a + chunk);
+	b = splitmix(b ^ chunk);
 	for (int lane = 0; lane < 8; lane++) {
 		uint64_t s[4];
 
