@@ -1,0 +1,1 @@
+"""What a DLIO workload does: generate its data, train on them, report."""
