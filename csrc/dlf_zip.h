@@ -16,7 +16,7 @@
 enum { DLF_ZIP_STORED = 0, DLF_ZIP_DEFLATED = 8 };
 
 typedef struct dlf_zip_member {
-	const char *name;       /* as stored, NUL-terminated; see utf8 */
+	const char *name;       /* as stored, NUL-terminated, none inside */
 	size_t name_len;
 	uint64_t header_offset; /* local header, from the start of the file */
 	uint64_t packed_size;   /* bytes in the archive */
@@ -41,8 +41,12 @@ typedef struct dlf_zip {
 	size_t order_capacity;
 } dlf_zip;
 
-/* Read the directory.  DLF_EFORMAT, DLF_ETRUNCATED, or what src->read returns.
- * An archive preceded by other bytes or followed by a comment is accepted. */
+/* Read the directory; members and names are valid until the next open.
+ * DLF_EFORMAT, DLF_ETRUNCATED, DLF_EUNSUPPORTED (several disks, a directory
+ * over 256 MiB), -ENOMEM or what src->read returns; no member is left then.
+ * An archive preceded by other bytes or followed by a comment is accepted, and
+ * one followed by other bytes if nothing precedes it.  The usual small archive
+ * takes one read, of its last 4096 bytes. */
 int dlf_zip_open(dlf_zip *zip, const dlf_src *src, dlf_fault *fault);
 
 /* The member of that name (the last one, where a name is repeated, as in
@@ -54,9 +58,10 @@ const dlf_zip_member *dlf_zip_find(const dlf_zip *zip, const char *name,
 
 /* Where the member's data begins, from its local header at head[0..have) (which
  * is at least DLF_ZIP_LOCAL_SIZE bytes).  Checks signature, name and method
- * against the directory and that the packed bytes end before member->limit.
- * Name bytes beyond have are not compared.  Refuses encrypted members and
- * methods other than stored and deflated (DLF_EUNSUPPORTED). */
+ * against the directory, that the packed bytes end before member->limit, and
+ * that a stored member's two sizes are the same.  Name bytes beyond have are
+ * not compared.  Refuses encrypted members and methods other than stored and
+ * deflated (DLF_EUNSUPPORTED). */
 int dlf_zip_data_offset(const dlf_zip_member *member, const void *head,
 			size_t have, uint64_t *data_offset, dlf_fault *fault);
 
