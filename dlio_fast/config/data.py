@@ -220,19 +220,16 @@ class DatasetSection(Section):
 def data_address(dataset: DatasetSection, storage: StorageSection, direct: bool) -> str:
     """Return the complete address of the data.
 
-    A `data_folder` with a scheme is complete (``directio://`` and the like get their usual spelling).
+    A `data_folder` with a scheme stands alone (``directio://`` and the like get their usual spelling).
     Otherwise `storage_root` comes first, as a folder or as the bucket of storage type s3 or aistore; an
-    absolute path stays. `direct`, or storage type direct_fs, turns a local path into ``direct://``.
+    absolute path stays. `direct`, or storage type direct_fs, turns a local address into ``direct://``.
     """
     scheme, path = split_address(dataset.data_folder)
-    if scheme:
-        return f"{backend_of(scheme)}://{path}"
-    if storage.storage_type in ("s3", "aistore"):
-        bucket = split_address(storage.storage_root)[1].strip("./")
-        return "s3://" + posixpath.join(bucket, path.removeprefix("./").lstrip("/"))
     root_scheme, root = split_address(storage.storage_root)
-    joined = posixpath.normpath(posixpath.join(root, path))
-    scheme = backend_of(root_scheme) if root_scheme else ""
-    if (direct or storage.storage_type == "direct_fs") and scheme in ("", "file"):
+    if not scheme and storage.storage_type in ("s3", "aistore"):
+        scheme, path = "s3", posixpath.join(root.strip("./"), path.removeprefix("./").lstrip("/"))
+    elif not scheme:
+        scheme, path = root_scheme, posixpath.normpath(posixpath.join(root, path))
+    if (direct or storage.storage_type == "direct_fs") and backend_of(scheme) == "file":
         scheme = "direct"
-    return f"{scheme}://{joined}" if scheme else joined
+    return f"{backend_of(scheme)}://{path}" if scheme else path

@@ -70,6 +70,7 @@ def read_config(path: Path) -> Any:
 def parse_yaml(text: str, source: str) -> Any:
     """Return the tree in a YAML text; `source` names it in errors."""
     try:
+        _check_depth(text, source)
         return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -77,8 +78,18 @@ def parse_yaml(text: str, source: str) -> Any:
         raise ConfigError(f"{source}{place}: not valid YAML: {error.problem or error.context}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise ConfigError(f"{source}: nested too deeply") from None
+
+
+def _check_depth(text: str, source: str) -> None:
+    """Refuse deep nesting ahead of the C loader, which recurses until it crashes."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _MAX_DEPTH:
+                raise ConfigError(f"{source}, line {event.start_mark.line + 1}: nested too deeply")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 def parse_json(text: str, source: str) -> Any:
