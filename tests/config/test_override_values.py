@@ -51,7 +51,9 @@ def test_values_have_the_types_that_hydra_gives_them(text, value):
     assert type(parsed) is type(value)
 
 
-@pytest.mark.parametrize("text", ["1,2", "choice(1,2)", "int(3)", "[1", "{a}", "a]", "'a", "a=b", "#", " ", "[1,]"])
+@pytest.mark.parametrize(
+    "text", ["1,2", "choice(1,2)", "int(3)", "[1", "{a}", "a]", "'a", "a=b", "#", " ", "[1,]"]
+)
 def test_what_is_no_single_value_is_refused(text):
     with pytest.raises(ConfigError):
         parse_value(text)
@@ -81,7 +83,9 @@ def test_an_override_is_an_action_a_key_and_a_value(text, action, key, value):
     assert (parsed.action, parsed.key, parsed.value) == (action, key, value)
 
 
-@pytest.mark.parametrize("text", ["a", "+a", "=1", "a b=1", "+++a=1", "-a=1", "--config-dir=x", "a@b=1", "ä=1", ""])
+@pytest.mark.parametrize(
+    "text", ["a", "+a", "=1", "a b=1", "+++a=1", "-a=1", "--config-dir=x", "a@b=1", "ä=1", ""]
+)
 def test_what_is_no_override_is_refused_with_its_text(text):
     with pytest.raises(ConfigError) as caught:
         parse_override(text)
@@ -92,7 +96,8 @@ def test_what_is_no_override_is_refused_with_its_text(text):
 
 PIECES = [
     *"abeExn019_-+.,:=()[]{}'\"\\ \t/$%*@?|#!~&é",
-    "true", "False", "null", "inf", "NaN", "1e5", "1.5e-3", "0x1", "10_0", "${a}", "\\,", "\\\\", "\\ ", "\\'", "s3://",
+    "true", "False", "null", "inf", "NaN", "1e5", "1.5e-3", "0x1", "10_0", "${a}",
+    "\\,", "\\\\", "\\ ", "\\'", "s3://",
     "'x'", '"y z"', "[1,2]", "{a:1}", ", ", " : ",
 ]  # fmt: skip
 texts = st.one_of(
@@ -166,7 +171,11 @@ ACTIONS = {"CHANGE": "change", "ADD": "add", "FORCE_ADD": "set", "DEL": "delete"
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.lists(st.sampled_from([*"ab0_-.+~=@/$ \t", "a.b", "~", "++", "=1", "key", "12"]), max_size=8).map("".join))
+@given(
+    st.lists(st.sampled_from([*"ab0_-.+~=@/$ \t", "a.b", "~", "++", "=1", "key", "12"]), max_size=8).map(
+        "".join
+    )
+)
 def test_any_override_splits_as_hydra_splits_it(text):
     theirs = _hydra_value(text, "override")
     if isinstance(theirs, tuple):

@@ -23,7 +23,9 @@ def test_a_plain_override_may_give_what_the_file_does_not():
 
 
 def test_a_plain_override_of_an_unknown_key_names_the_nearest():
-    with pytest.raises(ConfigError, match=r"no key workload\.dataset\.num_file_train; did you mean 'num_files_train'"):
+    with pytest.raises(
+        ConfigError, match=r"no key workload\.dataset\.num_file_train; did you mean 'num_files_train'"
+    ):
         load_config({}, ["dataset.num_file_train=5"])
 
 
@@ -83,7 +85,9 @@ def test_later_overrides_win():
 
 def test_overrides_reach_keys_under_their_other_names():
     source = {"data_reader": {"batch_size": 9, "read_threads": 3}, "checkpointing": {"folder": "a"}}
-    config = load_config(source, ["reader.batch_size=2", "data_reader.prefetch=7", "checkpoint.checkpoint_folder=b"])
+    config = load_config(
+        source, ["reader.batch_size=2", "data_reader.prefetch=7", "checkpoint.checkpoint_folder=b"]
+    )
     assert config.reader.to_dict() == {"read_threads": 3, "batch_size": 2, "prefetch_size": 7}
     assert config.checkpoint.checkpoint_folder == "b"
     config = load_config({"framework": {"pytorch": {"batch_size": 2}}}, ["framework.pytorch.num_workers=3"])
@@ -99,7 +103,9 @@ def test_workload_replaces_the_source():
     assert load_config(None).model.name == "default"
 
 
-@pytest.mark.parametrize("text", ["+workload=bert_v100", "++workload=bert_v100", "~workload", "workload=", "workload=[1]"])
+@pytest.mark.parametrize(
+    "text", ["+workload=bert_v100", "++workload=bert_v100", "~workload", "workload=", "workload=[1]"]
+)
 def test_only_plain_workload_chooses_one(text):
     with pytest.raises(ConfigError, match="workload=NAME"):
         load_config({}, [text])
@@ -116,7 +122,9 @@ def test_hydra_settings_are_kept_aside():
 
 def test_what_mlpstorage_passes_loads(tmp_path):
     (tmp_path / "workload").mkdir()
-    (tmp_path / "workload" / "unet3d_h100.yaml").write_text("model: {name: mine}\ndataset: {num_files_train: 4}\n")
+    (tmp_path / "workload" / "unet3d_h100.yaml").write_text(
+        "model: {name: mine}\ndataset: {num_files_train: 4}\n"
+    )
     config = load_config(
         None,
         [
@@ -173,7 +181,9 @@ trees = st.fixed_dictionaries(
     optional={
         "anon": st.sampled_from([True, None, 1]),
         "list": st.just([1, 2, 3]),
-        "client_kwargs": st.sampled_from([{}, {"region": "us"}, {"region": {"a": 1}, "deep": {"er": 1, "est": 2}}]),
+        "client_kwargs": st.sampled_from(
+            [{}, {"region": "us"}, {"region": {"a": 1}, "deep": {"er": 1, "est": 2}}]
+        ),
     },
 )
 
