@@ -93,8 +93,8 @@ void dlf_view_close(dlf_view *view)
 	dlf_file_close(&view->file);
 }
 
-static int view_read(dlf_view *view, uint64_t offset, void *dst, size_t n,
-		     uint32_t *crc, dlf_fault *fault)
+int dlf_view_read(dlf_view *view, uint64_t offset, void *dst, size_t n,
+		  uint32_t *crc, dlf_fault *fault)
 {
 	if (!view->whole)
 		return dlf_file_read(&view->file, view->io, offset, dst, n, crc,
@@ -135,7 +135,7 @@ static int peek(dlf_view *view, uint64_t offset, size_t n,
 	if (rc)
 		return dlf_fail(fault, rc, offset, "out of memory");
 	*bytes = scratch->head;
-	return view_read(view, offset, scratch->head, n, NULL, fault);
+	return dlf_view_read(view, offset, scratch->head, n, NULL, fault);
 }
 
 /* Parse the header at array->start, of which head[0..have) is at hand. */
@@ -188,7 +188,7 @@ static int load_packed(dlf_array *array, uint64_t packed_size,
 	if (rc)
 		return dlf_fail(fault, rc, array->start, "out of memory");
 	*bytes = array->packed->data;
-	return view_read(view, array->start, array->packed->data, packed_size,
+	return dlf_view_read(view, array->start, array->packed->data, packed_size,
 			 NULL, fault);
 }
 
@@ -223,8 +223,8 @@ static int parse_deflated(dlf_array *array, dlf_fault *fault)
 	return 0;
 }
 
-static int open_deflated(dlf_array *array, const dlf_zip_member *member,
-			 dlf_fault *fault)
+static int start_inflater(dlf_array *array, const dlf_zip_member *member,
+			  dlf_fault *fault)
 {
 	dlf_view *view = array->view;
 	const unsigned char *packed;
@@ -235,21 +235,19 @@ static int open_deflated(dlf_array *array, const dlf_zip_member *member,
 	if (rc)
 		return dlf_fail(fault, rc, array->start, "out of memory");
 	rc = load_packed(array, member->packed_size, &packed, fault);
-	if (!rc)
-		rc = dlf_inflate_begin(view->scratch->inflater, packed,
-				       member->packed_size, member->size,
-				       fault);
-	return rc ? rc : parse_deflated(array, fault);
+	return rc ? rc : dlf_inflate_begin(view->scratch->inflater, packed,
+					   member->packed_size, member->size,
+					   fault);
 }
 
-int dlf_array_open_member(dlf_array *array, dlf_view *view,
-			  const dlf_zip_member *member, int verify,
-			  dlf_fault *fault)
+/* Find the member's data; *head[0..*have) are the bytes at hand there. */
+static int open_data(dlf_array *array, dlf_view *view,
+		     const dlf_zip_member *member, int verify,
+		     const unsigned char **head, size_t *have,
+		     dlf_fault *fault)
 {
-	const unsigned char *head;
 	uint64_t left = member->limit - member->header_offset;
-	size_t have = left < HEAD_GUESS ? left : HEAD_GUESS;
-	int rc;
+	size_t guess = left < HEAD_GUESS ? left : HEAD_GUESS;
 
 	*array = (dlf_array){
 		.view = view,
@@ -258,18 +256,42 @@ int dlf_array_open_member(dlf_array *array, dlf_view *view,
 		.crc_stored = member->crc,
 		.deflated = member->method == DLF_ZIP_DEFLATED,
 	};
-	rc = peek(view, member->header_offset, have, &head, fault);
+	int rc = peek(view, member->header_offset, guess, head, fault);
 	if (!rc)
-		rc = dlf_zip_data_offset(member, head, have, &array->start,
+		rc = dlf_zip_data_offset(member, *head, guess, &array->start,
 					 fault);
 	if (rc)
 		return rc;
-	if (array->deflated)
-		return open_deflated(array, member, fault);
 	size_t skip = array->start - member->header_offset;
-	if (skip > have)
-		skip = have;
-	return parse_stored(array, head + skip, have - skip, fault);
+	if (skip > guess)
+		skip = guess;
+	*head += skip;
+	*have = guess - skip;
+	return array->deflated ? start_inflater(array, member, fault) : 0;
+}
+
+int dlf_array_open_member(dlf_array *array, dlf_view *view,
+			  const dlf_zip_member *member, int verify,
+			  dlf_fault *fault)
+{
+	const unsigned char *head;
+	size_t have;
+	int rc = open_data(array, view, member, verify, &head, &have, fault);
+
+	if (rc)
+		return rc;
+	return array->deflated ? parse_deflated(array, fault)
+			       : parse_stored(array, head, have, fault);
+}
+
+int dlf_array_open_raw(dlf_array *array, dlf_view *view,
+		       const dlf_zip_member *member, int verify,
+		       dlf_fault *fault)
+{
+	const unsigned char *head;
+	size_t have;
+
+	return open_data(array, view, member, verify, &head, &have, fault);
 }
 
 static int inflate_payload(dlf_array *array, unsigned char *dst, size_t n,
@@ -308,7 +330,7 @@ int dlf_array_read(dlf_array *array, void *dst, size_t n, dlf_fault *fault)
 	if (array->deflated)
 		rc = inflate_payload(array, dst, n, fault);
 	else
-		rc = view_read(array->view, array->start + array->position, dst,
+		rc = dlf_view_read(array->view, array->start + array->position, dst,
 			       n, array->checked ? &array->crc : NULL, fault);
 	array->position += n;
 	return rc;

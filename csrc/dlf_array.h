@@ -48,6 +48,10 @@ int dlf_view_open(dlf_view *view, dlf_io *io, dlf_array_scratch *scratch,
 		  dlf_fault *fault);
 void dlf_view_close(dlf_view *view);
 
+/* Read exactly n bytes at offset; see dlf_file_read. */
+int dlf_view_read(dlf_view *view, uint64_t offset, void *dst, size_t n,
+		  uint32_t *crc, dlf_fault *fault);
+
 /* Read the archive's directory into scratch->zip. */
 int dlf_view_directory(dlf_view *view, dlf_fault *fault);
 
@@ -74,6 +78,11 @@ int dlf_array_open_npy(dlf_array *array, dlf_view *view, dlf_fault *fault);
 int dlf_array_open_member(dlf_array *array, dlf_view *view,
 			  const dlf_zip_member *member, int verify,
 			  dlf_fault *fault);
+
+/* Open a member as plain bytes, whatever they are: all of it is payload. */
+int dlf_array_open_raw(dlf_array *array, dlf_view *view,
+		       const dlf_zip_member *member, int verify,
+		       dlf_fault *fault);
 
 /* The next n bytes of the payload to dst. */
 int dlf_array_read(dlf_array *array, void *dst, size_t n, dlf_fault *fault);

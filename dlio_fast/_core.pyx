@@ -1,0 +1,17 @@
+# cython: language_level=3
+# cython: boundscheck=False, wraparound=False, initializedcheck=False
+"""The binding to the C core: checks arguments, releases the GIL, turns return codes into exceptions."""
+
+cimport cython
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES
+from cpython.exc cimport PyErr_CheckSignals
+from libc.errno cimport EINVAL, ENOMEM, ETIMEDOUT
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+
+include "binding/errors.pxi"
+include "binding/buffer.pxi"
+include "binding/ring.pxi"
+include "binding/archive.pxi"
+include "binding/functions.pxi"
+include "binding/write.pxi"

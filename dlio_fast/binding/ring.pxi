@@ -1,0 +1,344 @@
+# The prefetch ring: what is submitted, and what is delivered.
+
+# How long a wait lasts before Python may look at signals (Ctrl-C), in milliseconds.
+cdef enum:
+    WAIT_MS = 50
+
+
+cdef class Plan:
+    """What a data set's batches are read from; see dlf_plan in csrc/dlf_sample.h.
+
+    Parameters
+    ----------
+    container : str
+        "npz" or "npy".
+    root, names : bytes
+        File i is ``root + names[offsets[i]:]`` up to the next NUL byte.
+    offsets : buffer of uint64
+    fields : sequence of (member, descr, itemsize, shape)
+        Member name (bytes, with ``.npy``), dtype literal (bytes), and a sample's shape.
+    sample_axis : int or None
+    """
+
+    cdef dlf_plan plan
+    cdef dlf_field *fields
+    cdef object keep
+    cdef const uint64_t[::1] offsets
+    cdef readonly object files
+
+    def __cinit__(self, *, str container, bytes root, bytes names, const uint64_t[::1] offsets, fields,
+                  uint64_t samples_per_file, sample_axis=None, bint direct=False, bint verify=True,
+                  bint ragged=False):
+        cdef size_t f
+        cdef int d
+        fields = list(fields)
+        self.keep = (root, names, fields)
+        self.offsets = offsets
+        self.fields = <dlf_field *> calloc(len(fields) + 1, sizeof(dlf_field))
+        if self.fields == NULL:
+            raise MemoryError
+        for f, (member, descr, itemsize, shape) in enumerate(fields):
+            if len(shape) > DLF_NPY_MAX_DIMS:
+                raise ValueError(f"{len(shape)} dimensions are more than numpy's {DLF_NPY_MAX_DIMS}")
+            self.fields[f].member = <const char *> member
+            self.fields[f].member_len = len(member)
+            self.fields[f].descr = <const char *> descr
+            self.fields[f].descr_len = len(descr)
+            self.fields[f].itemsize = itemsize
+            self.fields[f].ndim = len(shape)
+            self.fields[f].sample_bytes = itemsize
+            for d in range(len(shape)):
+                self.fields[f].shape[d] = shape[d]
+                self.fields[f].sample_bytes *= <size_t> shape[d]
+        self.plan.container = DLF_NPZ_FILE if container == "npz" else DLF_NPY_FILE
+        self.plan.direct = direct
+        self.plan.verify = verify
+        self.plan.ragged = ragged
+        self.plan.has_axis = sample_axis is not None
+        self.plan.axis = sample_axis or 0
+        self.plan.samples_per_file = samples_per_file
+        self.plan.root = <const char *> root
+        self.plan.names = <const char *> names
+        self.plan.n_files = offsets.shape[0]
+        self.plan.offsets = &offsets[0] if offsets.shape[0] else NULL
+        self.plan.fields = self.fields
+        self.plan.n_fields = len(fields)
+
+    def __dealloc__(self):
+        free(self.fields)
+
+    def path(self, uint64_t file):
+        """The path of a file of the plan, as str."""
+        cdef bytes name = self.plan.root
+        name += self.plan.names + self.plan.offsets[file]
+        return _os.fsdecode(name)
+
+    def batch_bytes(self, size_t n):
+        """Bytes that a batch of n samples occupies; 0 where each sample has a buffer of its own."""
+        cdef size_t size = dlf_batch_bytes(&self.plan, n)
+        return dlf_pool_capacity(size) if size else 0
+
+
+@cython.no_gc_clear
+cdef class Batch:
+    """A delivered batch: where the samples lie, and what failed."""
+
+    cdef dlf_batch *batch
+    cdef Plan plan
+    cdef Ring ring  # keeps the pool alive for the job's own release
+
+    def __init__(self):
+        raise TypeError("a Batch comes from a Ring")
+
+    def __dealloc__(self):
+        if self.batch != NULL:
+            self.batch.job.free(&self.batch.job)
+
+    def __len__(self):
+        return self.batch.n
+
+    def samples(self):
+        """The sample ids, in the order of delivery."""
+        return [self.batch.samples[i] for i in range(self.batch.n)]
+
+    def failures(self):
+        """[(exception, number of samples lost)] of the files that could not be read."""
+        cdef size_t t
+        cdef list failures = []
+        for t in range(self.batch.job.tasks):
+            if self.batch.tasks[t].fault.code:
+                failures.append((
+                    fault_error(self.plan.path(self.batch.tasks[t].file), &self.batch.tasks[t].fault),
+                    self.batch.tasks[t].count))
+        return failures
+
+    def compact(self):
+        """Drop the samples that failed and close the gaps."""
+        with nogil:
+            dlf_batch_compact(self.batch)
+
+    def buffer(self):
+        """The Buffer of all samples that lie in place, or None."""
+        cdef dlf_buf *buf = self.batch.buf
+        if buf == NULL:
+            return None
+        dlf_buf_ref(buf)
+        return wrap_buffer(buf, buf.data, buf.size)
+
+    def offset(self, size_t field):
+        """Where a field's first sample lies in the buffer."""
+        return self.batch.offsets[field]
+
+    def loose(self, size_t field):
+        """Per sample of a field: None where it lies in place, else (Buffer, dtype literal, shape).
+
+        None altogether where all lie in place.
+        """
+        cdef size_t i, n_fields = self.plan.plan.n_fields
+        cdef dlf_loose **loose = self.batch.loose + field
+        for i in range(self.batch.n):
+            if loose[i * n_fields] != NULL:
+                return [self.loose_sample(loose[i * n_fields]) for i in range(self.batch.n)]
+        return None
+
+    cdef tuple loose_sample(self, dlf_loose *loose):
+        cdef int d
+        if loose == NULL:
+            return None
+        dlf_buf_ref(loose.buf)
+        return (wrap_buffer(loose.buf, loose.data, loose.nbytes),
+                (<const char *> loose.descr)[:loose.descr_len],
+                tuple([loose.shape[d] for d in range(loose.ndim)]))
+
+
+@cython.no_gc_clear
+cdef class Ring:
+    """Reads ahead on threads of its own and delivers in the order of submission; see csrc/dlf_ring.h.
+
+    Parameters
+    ----------
+    threads : int
+        The most worker threads; they start as work comes.
+    budget : int
+        Bytes that may be in flight at once.
+    pool : Pool
+    """
+
+    cdef dlf_ring *ring
+    cdef readonly Pool pool
+    cdef unsigned generation
+    cdef int users          # calls inside the core now
+    cdef bint closed
+    cdef object plans       # jobs in flight point into them
+    cdef dict final_stats
+
+    def __cinit__(self, size_t threads, size_t budget, Pool pool not None):
+        cdef int rc = dlf_ring_new(threads, budget, &self.ring)
+        if rc:
+            raise code_error(rc)
+        self.pool = pool
+        self.generation = dlf_fork_generation()
+        self.plans = set()
+
+    def __dealloc__(self):
+        self.release()
+
+    cdef void release(self) noexcept:
+        cdef dlf_ring *ring = self.ring
+        self.ring = NULL
+        # After a fork the threads are the parent's; so is all the ring owns.
+        if ring == NULL or self.generation != dlf_fork_generation():
+            return
+        with nogil:
+            dlf_ring_free(ring)
+
+    cdef int enter(self) except -1:
+        if self.closed or self.ring == NULL:
+            raise _errors.ClosedError("the ring is closed")
+        if self.generation != dlf_fork_generation():
+            raise _errors.ClosedError("the ring was made before a fork: make a new one in this process")
+        self.users += 1
+        return 0
+
+    cdef void leave(self) noexcept:
+        self.users -= 1
+        if self.closed and not self.users:
+            self.release()
+
+    def usable(self):
+        """False once closed, and after a fork: the ring is the parent's."""
+        return not self.closed and self.ring != NULL and self.generation == dlf_fork_generation()
+
+    def submit_batch(self, Plan plan not None, const int64_t[::1] samples):
+        """Ask for a batch of sample ids. False: over the budget, take a delivery first."""
+        cdef dlf_batch *batch
+        cdef int rc
+        cdef size_t n = samples.shape[0]
+        if not n:
+            raise ValueError("an empty batch")
+        self.enter()
+        try:
+            self.plans.add(plan)
+            with nogil:
+                rc = dlf_batch_new(&plan.plan, self.pool.pool, &samples[0], n, &batch)
+            if rc == -EINVAL:
+                raise _errors.SampleError("a sample id lies outside the data set")
+            if rc:
+                raise code_error(rc)
+            return self.submit(&batch.job)
+        finally:
+            self.leave()
+
+    def submit_read(self, path, uint64_t offset=0, int64_t length=-1, bint direct=False, bint checksum=False):
+        """Ask for a range of a file. False: over the budget, take a delivery first."""
+        cdef dlf_read *read
+        cdef bytes encoded = c_path(path)
+        cdef int rc
+        self.enter()
+        try:
+            rc = dlf_read_new(self.pool.pool, encoded, offset, length, direct, checksum, &read)
+            if rc:
+                raise code_error(rc)
+            return self.submit(&read.job)
+        finally:
+            self.leave()
+
+    cdef bint submit(self, dlf_job *job) except -1:
+        cdef int rc
+        with nogil:
+            rc = dlf_ring_submit(self.ring, job)
+        if rc:
+            job.free(job)
+        if rc and rc != DLF_EBUDGET:
+            raise code_error(rc)
+        return rc == 0
+
+    cdef dlf_job *wait(self) except NULL:
+        cdef dlf_job *job = NULL
+        cdef int rc = -ETIMEDOUT
+        self.enter()
+        try:
+            while rc == -ETIMEDOUT:
+                with nogil:
+                    rc = dlf_ring_next(self.ring, WAIT_MS, &job)
+                if rc == -ETIMEDOUT:
+                    PyErr_CheckSignals()
+        finally:
+            self.leave()
+        if rc == DLF_EEMPTY:
+            raise _errors.DlioFastError("nothing was submitted to the ring")
+        if rc:
+            raise code_error(rc)
+        return job
+
+    def next_batch(self, Plan plan not None):
+        """Wait for the oldest submission, a batch of that plan."""
+        cdef Batch result = Batch.__new__(Batch)
+        result.plan = plan
+        result.ring = self
+        result.batch = <dlf_batch *> self.wait()
+        return result
+
+    def next_read(self):
+        """Wait for the oldest submission, a read: its Buffer. Raises what the read failed with."""
+        cdef dlf_read *read = <dlf_read *> self.wait()
+        cdef Buffer buffer
+        try:
+            if read.fault.code:
+                raise fault_error(_os.fsdecode(<bytes> read.path), &read.fault)
+            dlf_buf_ref(read.buf)
+            buffer = wrap_buffer(read.buf, read.data, read.size)
+            buffer.crc32 = read.crc
+            return buffer
+        finally:
+            read.job.free(&read.job)
+
+    def stats(self):
+        """Counters since the ring was made, see dlf_ring_stats and dlf_io_stats."""
+        cdef dlf_ring_stats stats
+        if self.closed or self.ring == NULL:
+            return self.final_stats or {}
+        self.enter()
+        try:
+            with nogil:
+                dlf_ring_get_stats(self.ring, &stats)
+        finally:
+            self.leave()
+        return ring_stats(&stats)
+
+    def close(self):
+        """Stop the threads and release what is in flight. Calling it again does nothing."""
+        if self.closed or self.ring == NULL:
+            return
+        if self.generation == dlf_fork_generation():
+            self.final_stats = self.stats()
+            with nogil:
+                dlf_ring_cancel(self.ring)
+        self.closed = True
+        if not self.users:
+            self.release()
+
+
+cdef dict ring_stats(const dlf_ring_stats *stats):
+    cdef int i
+    reason = None
+    if stats.io.fallback_reason != NULL:
+        reason = stats.io.fallback_reason.decode()
+        if stats.io.fallback_errno:
+            reason += f" ({_os.strerror(stats.io.fallback_errno)})"
+    return {
+        "bytes_read": stats.io.bytes,
+        "direct_bytes": stats.io.direct_bytes,
+        "staged_bytes": stats.io.staged_bytes,
+        "reads": stats.io.reads,
+        "files": stats.io.files,
+        "fallbacks": stats.io.fallbacks,
+        "fallback_reason": reason,
+        "latency_histogram": [stats.io.latency[i] for i in range(DLF_LATENCY_BUCKETS)],
+        "threads": stats.threads,
+        "bytes_in_flight": stats.in_flight,
+        "peak_bytes_in_flight": stats.peak,
+        "queued": stats.queued,
+        "delivered": stats.delivered,
+        "stall_seconds": stats.stall_ns * 1e-9,
+    }

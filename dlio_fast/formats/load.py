@@ -1,0 +1,51 @@
+"""``load``: :func:`numpy.load` for .npz and .npy, faster."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+
+from .. import _core
+from ..storage.local import Address, local_path
+from ..storage.memory import shared_pool
+from .npy import load_npy
+from .npz import NpzFile
+
+
+def load(path: Address, *, mmap: bool = False, verify: bool = True) -> np.ndarray | NpzFile:
+    """Load an ``.npz`` or ``.npy`` file, as :func:`numpy.load` does.
+
+    Which of the two it is follows from the first bytes, not from the name.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A plain path, ``file://`` or ``direct://`` (O_DIRECT).
+    mmap : bool
+        Map arrays that lie uncompressed in the file instead of reading them; mapped arrays are
+        read-only and their checksums are not verified.
+    verify : bool
+        Check the CRC-32 of NPZ members.
+
+    Returns
+    -------
+    numpy.ndarray
+        For ``.npy``: writable, 64-byte aligned.
+    NpzFile
+        For ``.npz``: a mapping that reads each array when asked for; close it or use it in ``with``.
+
+    Raises
+    ------
+    FormatError, TruncatedError, ChecksumError, UnsupportedError, FileChangedError
+        See :mod:`dlio_fast.errors`; object arrays are refused (UnsupportedError): reading them would
+        run code of the file's maker.
+    DlioFastOSError
+        The file cannot be opened or read.
+    """
+    local, direct = local_path(path)
+    archive = _core.Archive(local, shared_pool(), direct=direct)
+    if archive.npz:
+        return NpzFile(archive, mmap=mmap, verify=verify)
+    with contextlib.closing(archive):
+        return load_npy(archive, mmap=mmap)

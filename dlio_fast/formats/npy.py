@@ -1,0 +1,87 @@
+"""NPY: one array a file (numpy.lib.format, versions 1.0 to 3.0)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+
+import numpy as np
+
+from .. import _core
+from ..errors import FormatError, MemberError, SampleError
+from ..storage.memory import shared_pool
+from .base import FieldSpec, FileSpec, Format
+
+FIELD = "x"
+"""What the one array of an NPY file is called."""
+
+
+def dtype_of(header: dict, path: str, member: str | None = None) -> np.dtype:
+    """The numpy dtype of a parsed header; object dtypes never get here, the core refuses them."""
+    text = header["descr"].decode("utf-8" if header["version"] >= 3 else "latin-1")
+    try:
+        if text.startswith(("[", "(")):
+            dtype = np.lib.format.descr_to_dtype(ast.literal_eval(text))
+        else:
+            dtype = np.dtype(text)
+    except (TypeError, ValueError, SyntaxError) as error:
+        raise FormatError(f"{path}: numpy knows no dtype {text!r} ({error})", path, member) from None
+    if dtype.hasobject or dtype.itemsize != header["itemsize"]:
+        raise FormatError(f"{path}: the dtype {text!r} is not what its header says", path, member)
+    return dtype
+
+
+def array_over(header: dict, buffer: _core.Buffer, path: str, member: str | None = None) -> np.ndarray:
+    """The array of a parsed header over the buffer that holds its payload; the array keeps it alive."""
+    order = "F" if header["fortran_order"] else "C"
+    return np.ndarray(header["shape"], dtype_of(header, path, member), buffer=buffer, order=order)
+
+
+def sample_spec(name: str, member: bytes, header: dict, path: str, sample_axis: int | None) -> tuple[FieldSpec, int]:
+    """The field that a header describes, and how many samples its array holds."""
+    shape, samples = list(header["shape"]), 1
+    if sample_axis is not None:
+        try:
+            samples = shape.pop(sample_axis)
+        except IndexError:
+            raise SampleError(
+                f"{path}: {name!r} has shape {header['shape']}, without an axis {sample_axis} for samples",
+                path, member.decode("utf-8", "replace") or None,
+            ) from None  # fmt: skip
+    dtype = dtype_of(header, path, member.decode("utf-8", "replace") or None)
+    return FieldSpec(name, dtype, tuple(shape), member, header["descr"]), samples
+
+
+def load_npy(archive: _core.Archive, *, mmap: bool) -> np.ndarray:
+    """Read an open NPY file whole, or map it."""
+    if mmap:
+        return map_array(archive.header(), archive.path)
+    return array_over(*archive.read(), archive.path)
+
+
+def map_array(header: dict, path: str) -> np.ndarray:
+    """A read-only memory map of a payload that lies uncompressed in the file."""
+    dtype, order = dtype_of(header, path), "F" if header["fortran_order"] else "C"
+    if not header["nbytes"]:
+        return np.empty(header["shape"], dtype, order)
+    return np.memmap(path, dtype, "r", header["file_offset"], header["shape"], order)
+
+
+class NpyFormat(Format):
+    name = "npy"
+    suffix = ".npy"
+
+    def inspect(
+        self, path: str, *, fields: Sequence[str] | None = None, sample_axis: int | None = None, direct: bool = False
+    ) -> FileSpec:
+        if fields is not None and list(fields) != [FIELD]:
+            raise MemberError(f"{path}: an NPY file has the one field {FIELD!r}, not {list(fields)}", path)
+        archive = _core.Archive(path, shared_pool(), npz=False, direct=direct)
+        try:
+            field, samples = sample_spec(FIELD, b"", archive.header(), path, sample_axis)
+        finally:
+            archive.close()
+        return FileSpec((field,), samples)
+
+
+FORMAT = NpyFormat()

@@ -1,0 +1,112 @@
+"""NPZ: a ZIP archive of NPY members, stored or deflated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from .. import _core
+from ..errors import ClosedError, MemberError, SampleError
+from ..storage.memory import shared_pool
+from .base import FileSpec, Format
+from .npy import array_over, map_array, sample_spec
+
+NPY_MAGIC = b"\x93NUMPY"
+STORED = 0
+
+
+class NpzFile(Mapping):
+    """The arrays of an NPZ file, each read when asked for; what :func:`numpy.load` returns, by value.
+
+    A mapping of member names (without ``.npy``) to arrays, and a context manager. A member that is no
+    array is returned as ``bytes``. Every access reads anew.
+
+    Attributes
+    ----------
+    files : list of str
+        The member names, ``.npy`` removed.
+    """
+
+    def __init__(self, archive: _core.Archive, *, mmap: bool = False, verify: bool = True):
+        self._archive = archive
+        self._mmap = mmap
+        self._verify = verify
+        self._members = {member["name"]: member for member in archive.members()}
+        self.files = [name.removesuffix(".npy") for name in self._members]
+
+    @property
+    def path(self) -> str:
+        """The file's path."""
+        return self._archive.path
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._members or f"{key}.npy" in self._members
+
+    def __getitem__(self, key: str) -> np.ndarray | bytes:
+        if self._archive.closed:
+            raise ClosedError(f"{self.path}: the archive is closed")
+        member = self._members.get(key) or self._members.get(f"{key}.npy")
+        if member is None:
+            raise MemberError(f"{self.path}: no member {key!r}; it has {', '.join(self.files) or 'none'}", self.path, key)
+        stored_name = member["stored_name"]
+        if not member["name"].endswith(".npy"):
+            raw = bytes(self._archive.read_raw(stored_name, self._verify))
+            if not raw.startswith(NPY_MAGIC):
+                return raw
+        if self._mmap and member["method"] == STORED:
+            return map_array(self._archive.header(stored_name), self.path)
+        return array_over(*self._archive.read(stored_name, self._verify), self.path, key)
+
+    def close(self) -> None:
+        """Close the file; arrays already read stay valid."""
+        self._archive.close()
+
+    def __enter__(self) -> NpzFile:
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        shown = ", ".join(self.files[:5]) + (", ..." if len(self.files) > 5 else "")
+        return f"NpzFile {self.path!r} with keys: {shown}"
+
+
+class NpzFormat(Format):
+    name = "npz"
+    suffix = ".npz"
+
+    def inspect(
+        self, path: str, *, fields: Sequence[str] | None = None, sample_axis: int | None = None, direct: bool = False
+    ) -> FileSpec:
+        archive = _core.Archive(path, shared_pool(), npz=True, direct=direct)
+        try:
+            members = {m["name"].removesuffix(".npy"): m["stored_name"] for m in archive.members()}
+            wanted = list(members) if fields is None else list(fields)
+            missing = [name for name in wanted if name not in members]
+            if missing or not wanted:
+                raise MemberError(
+                    f"{path}: no member {missing[0]!r}; it has {', '.join(members) or 'none'}"
+                    if missing else f"{path}: the archive has no members",
+                    path, missing[0] if missing else None,
+                )  # fmt: skip
+            found = [
+                sample_spec(name, members[name], archive.header(members[name]), path, sample_axis) for name in wanted
+            ]
+        finally:
+            archive.close()
+        counts = {field.name: samples for field, samples in found}
+        if len(set(counts.values())) > 1:
+            raise SampleError(f"{path}: the fields disagree about the number of samples: {counts}", path)
+        return FileSpec(tuple(field for field, _ in found), found[0][1])
+
+
+FORMAT = NpzFormat()
+

@@ -1,0 +1,37 @@
+"""From a delivered batch of the core to arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import _core
+from ..formats import FieldSpec, FileSpec
+
+
+def batch_arrays(batch: _core.Batch, spec: FileSpec) -> dict[str, np.ndarray | list[np.ndarray]]:
+    """The fields of a batch, over the batch's own memory.
+
+    Returns
+    -------
+    dict
+        Field -> array of shape (B, *sample shape); a list of B arrays where samples differ in shape or
+        dtype. Writable, and the first sample 64-byte aligned, a list's every sample.
+    """
+    buffer = batch.buffer()
+    return {field.name: _field(batch, buffer, i, field) for i, field in enumerate(spec.fields)}
+
+
+def _field(batch: _core.Batch, buffer: _core.Buffer | None, index: int, field: FieldSpec):
+    loose = batch.loose(index)
+    offset = batch.offset(index)
+    if loose is None:
+        return np.ndarray((len(batch), *field.shape), field.dtype, buffer, offset)
+    samples = []
+    for i, sample in enumerate(loose):
+        if sample is None:
+            samples.append(np.ndarray(field.shape, field.dtype, buffer, offset + i * field.nbytes))
+        else:
+            memory, descr, shape = sample
+            dtype = field.dtype if not descr or descr == field.descr else np.dtype(descr.decode("latin-1"))
+            samples.append(np.ndarray(shape, dtype, memory))
+    return samples

@@ -1,0 +1,225 @@
+"""The data set: which files there are, what a sample is, and single samples on demand."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from .. import _core
+from ..config import Config, load_config
+from ..errors import ConfigError, DlioFastFileNotFoundError, SampleError
+from ..formats import FileSpec, Format, format_for, format_named, format_names
+from ..storage.files import FileList, list_files, list_folder
+from ..storage.local import Address, local_path
+from ..storage.memory import shared_pool
+from .batch import batch_arrays
+
+DLIO_SAMPLE_AXIS = -1
+"""In DLIO's NPZ and NPY files the samples lie along the last axis."""
+
+SPLITS = {"train": ("train", "num_files_train"), "valid": ("valid", "num_files_eval")}
+
+
+class Dataset:
+    """Samples in files, by DLIO config; :meth:`from_files` does without one.
+
+    Constructing it touches no storage: the files are listed when first asked for.
+
+    Parameters
+    ----------
+    config : Config, str, path or dict
+        As :func:`dlio_fast.load_config` takes it.
+    split : str
+        "train" or "valid".
+    fields : sequence of str, optional
+        Which arrays make up a sample; default all that the files have.
+    data_folder : str or path-like, optional
+        Instead of the config's.
+
+    Attributes
+    ----------
+    config : Config or None
+
+    Notes
+    -----
+    A map-style data set: ``len(ds)``, ``ds[i]`` -> dict of arrays. Picklable.
+    """
+
+    def __init__(
+        self, config, split: str = "train", *, fields: Sequence[str] | None = None, data_folder: Address | None = None
+    ):
+        if split not in SPLITS:
+            raise ConfigError(f"split {split!r} is not one of {', '.join(SPLITS)}")
+        self.config: Config | None = config if isinstance(config, Config) else load_config(config)
+        self._setup(fields, DLIO_SAMPLE_AXIS, self.config.dataset.sizes_are_ragged)
+        self._split = split
+        if data_folder is not None:
+            self.folder = str(data_folder)
+        elif self.config.is_set("dataset.data_folder"):
+            self.folder = self.config.data_address
+        else:
+            raise ConfigError(f"{self.config.source}: dataset.data_folder is required: say where the files are")
+        self._format = format_named(self.config.dataset.format) if self.config.is_set("dataset.format") else None
+
+    @classmethod
+    def from_files(
+        cls,
+        files: Address | Iterable[Address],
+        *,
+        format: str | None = None,
+        fields: Sequence[str] | None = None,
+        sample_axis: int | None = None,
+        ragged: bool = False,
+    ) -> Dataset:
+        """A data set of files, without a DLIO config.
+
+        Parameters
+        ----------
+        files : str, path-like, or iterable of these
+            A list, a folder, a glob, a manifest (a text file, one path a line), or one file.
+        format : str, optional
+            "npz" or "npy"; default from the first file's suffix.
+        fields : sequence of str, optional
+            Which arrays make up a sample; default all that the files have.
+        sample_axis : int, optional
+            The axis along which several samples lie in a file; default: a file is one sample.
+        ragged : bool
+            Say beforehand that samples differ in shape: each then gets memory of its own at once.
+            Differing samples are coped with anyway, at the cost of address space.
+        """
+        self = cls.__new__(cls)
+        self.config = None
+        self.folder = None
+        self._split = None
+        self._setup(fields, sample_axis, ragged)
+        self._format = None if format is None else format_named(format)
+        suffixes = [self._format.suffix] if self._format else ["." + name for name in format_names()]
+        self.__dict__["files"] = list_files(files, suffixes)
+        return self
+
+    def _setup(self, fields: Sequence[str] | None, sample_axis: int | None, ragged: bool) -> None:
+        self._fields = None if fields is None else tuple(fields)
+        self.sample_axis = sample_axis
+        self.ragged = ragged
+        self._forget()
+
+    def _forget(self) -> None:
+        self._ring: _core.Ring | None = None
+        self._plan: _core.Plan | None = None
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict:
+        return {k: v for k, v in self.__dict__.items() if k not in ("_ring", "_plan", "_lock")}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    @functools.cached_property
+    def files(self) -> FileList:
+        """The files, in order; listed when first asked for."""
+        subfolder, key = SPLITS[self._split]
+        suffixes = [self._format.suffix] if self._format else ["." + name for name in format_names()]
+        files = _list_split(self.folder, subfolder, suffixes)
+        if not self.config.is_set(f"dataset.{key}"):
+            return files
+        wanted = getattr(self.config.dataset, key)
+        if len(files) < wanted:
+            raise DlioFastFileNotFoundError(
+                2, f"{len(files)} of {wanted} files are there (dataset.{key}); `dlio-fast generate` makes them",
+                self.folder,
+            )  # fmt: skip
+        if len(files) > wanted:
+            warnings.warn(f"{self.folder}: using the first {wanted} of {len(files)} files", stacklevel=2)
+        return files.head(wanted)
+
+    @functools.cached_property
+    def format(self) -> Format:
+        """The files' format: as given, else by the first file's suffix."""
+        return self._format or format_for(self._first_file())
+
+    @functools.cached_property
+    def spec(self) -> FileSpec:
+        """What a file holds, read from the first file's headers: fields with dtype and shape, samples a file."""
+        return self.format.inspect(
+            self._first_file(), fields=self._fields, sample_axis=self.sample_axis, direct=self.files.direct
+        )
+
+    def _first_file(self) -> str:
+        if not len(self.files):
+            raise DlioFastFileNotFoundError(2, "the data set has no files", self.folder or "")
+        return self.files[0]
+
+    def __len__(self) -> int:
+        """Samples in all files."""
+        return len(self.files) * self.spec.samples if len(self.files) else 0
+
+    def plan(self, *, verify: bool = True) -> _core.Plan:
+        """What the core reads batches of this data set from."""
+        return _core.Plan(
+            container=self.format.name,
+            root=self.files.root,
+            names=self.files.names,
+            offsets=self.files.offsets,
+            fields=[(f.member, f.descr, f.dtype.itemsize, f.shape) for f in self.spec.fields],
+            samples_per_file=self.spec.samples,
+            sample_axis=self.sample_axis,
+            direct=self.files.direct,
+            verify=verify,
+            ragged=self.ragged,
+        )
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        """One sample: field -> array of the sample's shape (0-d fields are 0-d arrays), read and verified now."""
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, np.ndarray]]:
+        """Several samples at once, read together; PyTorch's DataLoader calls this for a batch."""
+        n = len(self)
+        ids = np.array([i + n if i < 0 else i for i in indices], np.int64)
+        if len(ids) and not (0 <= ids.min() and ids.max() < n):
+            raise SampleError(f"sample index {indices} is out of range: the data set has {n} samples")
+        if not len(ids):
+            return []
+        with self._lock:
+            batch = self._read(ids)
+        for error, _ in batch.failures():
+            raise error
+        arrays = batch_arrays(batch, self.spec)
+        return [{name: value[i] for name, value in arrays.items()} for i in range(len(ids))]
+
+    def _read(self, ids: np.ndarray) -> _core.Batch:
+        if self._ring is None or not self._ring.usable():
+            self._ring = _core.Ring(1, 0, shared_pool())
+            self._plan = self.plan()
+        self._ring.submit_batch(self._plan, ids)
+        return self._ring.next_batch(self._plan)
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        return (self[i] for i in range(len(self)))
+
+    def close(self) -> None:
+        """Stop the thread that ``ds[i]`` started; the next ``ds[i]`` starts another."""
+        if self._ring is not None:
+            self._ring.close()
+            self._ring = None
+
+    def __repr__(self) -> str:
+        where = self.folder or (repr(self.files) if "files" in self.__dict__ else "")
+        return f"<dlio_fast.Dataset {self._split or ''} {where}>"
+
+
+def _list_split(folder: str, subfolder: str, suffixes: list[str]) -> FileList:
+    """The files below ``folder/subfolder`` where that exists, else (for training) in the folder itself."""
+    path, _ = local_path(folder)
+    base = folder.rstrip("/")
+    try:
+        return list_folder(f"{base}/{subfolder}", suffixes)
+    except FileNotFoundError:
+        if subfolder != "train":
+            return FileList(path.encode(), [])
+    return list_folder(folder, suffixes)

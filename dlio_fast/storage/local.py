@@ -1,0 +1,167 @@
+"""Reading local files: ``read`` and ``read_many``."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from .. import _core
+from .._limits import default_threads
+from ..config import backend_of, split_address
+from ..errors import UnsupportedError
+from .memory import SHARED_KEEP, shared_pool
+
+Address = str | os.PathLike
+
+
+def local_path(address: Address) -> tuple[str, bool]:
+    """Split the address of a local file into its path and whether to bypass the page cache.
+
+    Parameters
+    ----------
+    address : str or path-like
+        A plain path or ``file://`` (through the page cache), or ``direct://`` (O_DIRECT).
+
+    Returns
+    -------
+    (str, bool)
+
+    Raises
+    ------
+    UnsupportedError
+        For any other scheme.
+    """
+    text = os.fsdecode(os.fspath(address))
+    scheme, path = split_address(text)
+    backend = backend_of(scheme)
+    if backend not in ("file", "direct"):
+        raise UnsupportedError(
+            f"{text}: dlio_fast reads local files only (a plain path, file:// or direct://), not {scheme}://", text
+        )
+    return path, backend == "direct"
+
+
+def read(uri: Address, *, offset: int = 0, length: int | None = None) -> _core.Buffer:
+    """Read a file, or a range of it, into aligned memory.
+
+    Parameters
+    ----------
+    uri : str or path-like
+        A plain path, ``file://`` or ``direct://`` (O_DIRECT).
+    offset, length : int
+        The range in bytes; ``None`` reads to the end of the file.
+
+    Returns
+    -------
+    Buffer
+        Supports the buffer protocol: ``memoryview``, ``np.frombuffer`` and ``bytes`` take it.
+
+    Raises
+    ------
+    TruncatedError
+        The file ends before the range does.
+    DlioFastOSError
+        The file cannot be opened or read (also the matching OSError subclass).
+    """
+    path, direct = local_path(uri)
+    ring = _core.Ring(1, SHARED_KEEP, shared_pool())
+    try:
+        ring.submit_read(path, *_range(offset, length), direct)
+        return ring.next_read()
+    finally:
+        ring.close()
+
+
+def _range(offset: int, length: int | None) -> tuple[int, int]:
+    if offset < 0 or (length is not None and length < 0):
+        raise ValueError(f"offset {offset} and length {length} must not be negative")
+    return offset, -1 if length is None else length
+
+
+def read_many(
+    uris: Iterable[Address], *, threads: int | None = None, prefetch_bytes: int = SHARED_KEEP
+) -> Iterator[tuple[Address, _core.Buffer]]:
+    """Read whole files ahead on several threads, and yield them in the order given.
+
+    Parameters
+    ----------
+    uris : iterable of str or path-like
+        Consumed as the reading gets on; may be endless.
+    threads : int, optional
+        Default: from the cores this process may use, and more for ``direct://``.
+    prefetch_bytes : int
+        The most bytes read and not yet yielded; a larger file goes through alone.
+
+    Yields
+    ------
+    (uri, Buffer)
+
+    Raises
+    ------
+    As :func:`read`. The exception belongs to its file: :class:`ReadMany` is an iterator that goes on
+    with the next file when asked again.
+    """
+    return ReadMany(uris, threads=threads, prefetch_bytes=prefetch_bytes)
+
+
+class ReadMany:
+    """The iterator of :func:`read_many`; also a context manager. ``stats()`` gives the ring's counters."""
+
+    def __init__(
+        self,
+        uris: Iterable[Address],
+        *,
+        threads: int | None = None,
+        prefetch_bytes: int = SHARED_KEEP,
+        checksum: bool = False,
+    ):
+        self._uris = iter(uris)
+        self._threads = threads
+        self._budget = prefetch_bytes
+        self._checksum = checksum
+        self._pending: deque[Address] = deque()
+        self._ring: _core.Ring | None = None
+        self._pool = _core.Pool(prefetch_bytes)
+
+    def __iter__(self) -> ReadMany:
+        return self
+
+    def __next__(self) -> tuple[Address, _core.Buffer]:
+        self._fill()
+        if not self._pending:
+            self.close()
+            raise StopIteration
+        uri = self._pending.popleft()
+        return uri, self._ring.next_read()
+
+    def _fill(self) -> None:
+        # Sizes are unknown until the files are open: the ring holds the reads back by bytes, this by count.
+        while self._uris is not None and len(self._pending) < 2 * (self._threads or 16):
+            uri = next(self._uris, None)
+            if uri is None:
+                self._uris = None
+                return
+            path, direct = local_path(uri)
+            if self._ring is None:
+                self._threads = self._threads or default_threads(direct)
+                self._ring = _core.Ring(self._threads, self._budget, self._pool)
+            self._ring.submit_read(path, 0, -1, direct, self._checksum)
+            self._pending.append(uri)
+
+    def stats(self) -> dict:
+        """Counters of the reading so far."""
+        return self._ring.stats() if self._ring else {}
+
+    def close(self) -> None:
+        """Stop the threads; what was not yet yielded is dropped."""
+        self._uris = None
+        self._pending.clear()
+        if self._ring is not None:
+            self._ring.close()
+
+    def __enter__(self) -> ReadMany:
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self.close()
