@@ -78,7 +78,8 @@ def test_training(name):
     data, reader = config.dataset, config.reader
     assert (
         config.framework, data.format, data.num_files_train, data.num_samples_per_file,
-        data.record_length_bytes, reader.batch_size, reader.read_threads, config.train.computation_time.to_dict(),
+        data.record_length_bytes, reader.batch_size, reader.read_threads,
+        config.train.computation_time.to_dict(),
         config.metric.au if config.is_set("metric.au") else None,
     ) == TRAINING[name]  # fmt: skip
     assert reader.data_loader == config.framework
