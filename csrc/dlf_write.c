@@ -22,7 +22,7 @@
 #define PAGE ((size_t)4096)
 #define MAX_ALIGN ((size_t)65536)
 
-/* The buffer's end keeps the file's first blocks, which are written last because
+/* The buffer's end keeps the file's first blocks, which are written last, as
  * the head holds the checksum. */
 #define STAGE (BUFFER - DLF_WRITE_HEAD_MAX)
 
@@ -96,15 +96,24 @@ static void fall_back(out_file *out, const char *reason, int err)
 	out->result->fallback_errno = err;
 }
 
+/* Create the file and lock it.  Who takes us for dead in between locks and
+ * unlinks it; then it is made again. */
 static int open_temp(const char *path, int extra)
 {
-	int fd;
+	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | extra;
+	struct stat st;
 
-	do
-		fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | extra,
-			  0666);
-	while (fd < 0 && errno == EINTR);
-	return fd < 0 ? -errno : fd;
+	for (;;) {
+		int fd = open(path, flags, 0666);
+		if (fd < 0 && errno == EINTR)
+			continue;
+		if (fd < 0)
+			return -errno;
+		flock(fd, LOCK_EX); /* not every file system has it */
+		if (fstat(fd, &st) || st.st_nlink)
+			return fd;
+		close(fd);
+	}
 }
 
 /* Take the alignment from statx's answer, or turn O_DIRECT off again. */
@@ -121,8 +130,8 @@ static void settle_direct(out_file *out)
 		if (!mem || mem > PAGE || !align || align > MAX_ALIGN ||
 		    align & (align - 1)) {
 			fcntl(out->fd, F_SETFL, 0);
-			fall_back(out, "the file system does not offer O_DIRECT "
-				  "for this file", 0);
+			fall_back(out, "the file system does not offer "
+				  "O_DIRECT for this file", 0);
 			return;
 		}
 	}
@@ -140,8 +149,8 @@ static int create(out_file *out)
 	if (out->result->direct) {
 		fd = open_temp(job->temp_path, O_DIRECT);
 		if (fd == -EINVAL || fd == -EOPNOTSUPP) {
-			fall_back(out, "the file system refuses O_DIRECT at open",
-				  -fd);
+			fall_back(out, "the file system refuses O_DIRECT "
+				  "at open", -fd);
 			/* some kernels refuse only once the file exists */
 			unlink(job->temp_path);
 		}
@@ -151,22 +160,17 @@ static int create(out_file *out)
 	if (fd < 0)
 		return dlf_fail(out->fault, fd, 0, "cannot be created");
 	out->fd = fd;
-	flock(fd, LOCK_EX | LOCK_NB); /* not every file system has it */
 	if (out->result->direct)
 		settle_direct(out);
 	return 0;
 }
 
 /* Ask for the whole room at once: contiguous where possible, and a full disk
- * shows before the work rather than after it. */
+ * shows before the work rather than after it.  (Nothing at all is EINVAL.) */
 static int reserve(out_file *out, uint64_t total)
 {
 	int rc;
 
-	if (total > INT64_MAX)
-		return dlf_fail(out->fault, -EFBIG, 0, "is too large");
-	if (!total)
-		return 0;
 	do
 		rc = fallocate(out->fd, 0, 0, (off_t)total) ? -errno : 0;
 	while (rc == -EINTR);
@@ -189,8 +193,8 @@ static int write_all(out_file *out, const unsigned char *from, size_t len,
 			continue;
 		if (n < 0 && errno == EINVAL && out->result->direct) {
 			fcntl(out->fd, F_SETFL, 0);
-			fall_back(out, "the file system refuses O_DIRECT writes",
-				  EINVAL);
+			fall_back(out, "the file system refuses O_DIRECT "
+				  "writes", EINVAL);
 			continue;
 		}
 		if (n < 0)
@@ -260,6 +264,7 @@ static int append(out_file *out, const unsigned char *from, size_t len)
 static int append_payload(out_file *out)
 {
 	const dlf_write_job *job = out->job;
+	uint32_t *crc = &out->result->crc;
 	size_t part;
 
 	for (uint64_t done = 0; done < job->payload_len; done += part) {
@@ -274,7 +279,7 @@ static int append_payload(out_file *out)
 			       : PART;
 		dlf_fill(at, part, job->seed, job->stream, done, job->kind);
 		if (wants_crc(job))
-			out->result->crc = dlf_crc32(out->result->crc, at, part);
+			*crc = dlf_crc32(*crc, at, part);
 		out->used += part;
 	}
 	return 0;
@@ -297,8 +302,7 @@ static int append_tail(out_file *out)
 		return append(out, job->tail, job->tail_len);
 	store_crc(crc, out->result->crc);
 	rc = append(out, job->tail, at);
-	if (!rc)
-		rc = append(out, crc, sizeof(crc));
+	rc = rc ? rc : append(out, crc, sizeof(crc));
 	at += sizeof(crc);
 	return rc ? rc : append(out, job->tail + at, job->tail_len - at);
 }
@@ -307,7 +311,7 @@ static int append_tail(out_file *out)
 static int finish(out_file *out, uint64_t total)
 {
 	const dlf_write_job *job = out->job;
-	int small = !out->pos; /* nothing is written: the head is in the stage */
+	int small = !out->pos; /* the stage holds all, the head too */
 	unsigned char *head = small ? out->stage : out->front;
 	size_t len = out->used;
 	int rc;
@@ -339,7 +343,7 @@ static int check_job(const dlf_write_job *job, dlf_fault *fault)
 	     (head < 4 || job->crc_in_head > head - 4)) ||
 	    (job->crc_in_tail != DLF_NO_CRC &&
 	     (tail < 4 || job->crc_in_tail > tail - 4)) ||
-	    tail > INT64_MAX / 2 || job->payload_len > INT64_MAX / 4)
+	    tail > INT64_MAX / 4 || job->payload_len > INT64_MAX / 4)
 		return dlf_fail(fault, -EINVAL, 0, "cannot be laid out");
 	return 0;
 }
@@ -356,15 +360,10 @@ static int write_contents(out_file *out)
 	if (wants_crc(job))
 		out->result->crc = dlf_crc32(0, job->head + job->crc_from,
 					     job->head_len - job->crc_from);
-	if (!rc)
-		rc = append(out, job->head, job->head_len);
-	if (!rc)
-		rc = append_payload(out);
-	if (!rc)
-		rc = append_tail(out);
-	if (!rc)
-		rc = finish(out, total);
-	return rc;
+	rc = rc ? rc : append(out, job->head, job->head_len);
+	rc = rc ? rc : append_payload(out);
+	rc = rc ? rc : append_tail(out);
+	return rc ? rc : finish(out, total);
 }
 
 int dlf_write_file(dlf_writer *writer, const dlf_write_job *job,

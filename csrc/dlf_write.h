@@ -3,10 +3,10 @@
  * Writing generated files: a given head, a random payload, a given tail.
  *
  * The payload is filled, checksummed and written block by block while it is in
- * cache, so a file of any size costs one small buffer.  A file appears under its
- * final name whole or not at all: it is written under a temporary name, which
- * is locked (flock) meanwhile so that others can tell it from a dead run's, and
- * renamed at the end.
+ * cache, so a file of any size costs one small buffer.  A file appears under
+ * its final name whole or not at all: it is written under a temporary name,
+ * which is locked (flock) meanwhile so that others can tell it from a dead
+ * run's, and renamed at the end.
  */
 #ifndef DLF_WRITE_H
 #define DLF_WRITE_H
@@ -31,7 +31,7 @@ uint64_t dlf_writer_bytes(const dlf_writer *writer);
 
 enum {
 	DLF_WRITE_DIRECT = 1, /* O_DIRECT, where the file system has it */
-	DLF_WRITE_SYNC = 2,   /* the contents reach the device before the rename */
+	DLF_WRITE_SYNC = 2,   /* the contents are on the device at the rename */
 };
 
 #define DLF_WRITE_HEAD_MAX ((size_t)64 << 10)
@@ -48,8 +48,9 @@ typedef struct dlf_write_job {
 	uint64_t seed;   /* of the payload, see dlf_fill.h */
 	uint64_t stream;
 	enum dlf_fill_kind kind;
-	/* The CRC-32 of head[crc_from..] followed by the payload is stored, little
-	 * endian, at these offsets of head and tail; DLF_NO_CRC: nowhere. */
+	/* The CRC-32 of head[crc_from..] followed by the payload is stored,
+	 * little endian, at these offsets of head and tail; DLF_NO_CRC:
+	 * nowhere. */
 	size_t crc_from;
 	size_t crc_in_head;
 	size_t crc_in_tail;
@@ -59,12 +60,12 @@ typedef struct dlf_write_job {
 typedef struct dlf_write_result {
 	uint32_t crc; /* 0 where none was asked for */
 	int direct;   /* O_DIRECT held to the end */
-	const char *fallback_reason; /* why it did not; NULL: it did, or unasked */
+	const char *fallback_reason; /* why not; NULL: it did, or unasked */
 	int fallback_errno;          /* 0 where the kernel gave none */
 } dlf_write_result;
 
 /* Write one file.  On failure nothing is left under temp_path and final_path is
- * as it was.  -EEXIST: somebody is writing temp_path; DLF_ECANCELLED; -errno. */
+ * as it was.  -EEXIST (temp_path is being written), DLF_ECANCELLED, -errno. */
 int dlf_write_file(dlf_writer *writer, const dlf_write_job *job,
 		   dlf_write_result *result, dlf_fault *fault);
 
