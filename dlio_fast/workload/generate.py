@@ -12,6 +12,7 @@ import time
 import warnings
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from tqdm import tqdm
 
@@ -113,13 +114,13 @@ def generate(
             f"a reader would take them for part of it: {', '.join(sorted(found.foreign)[:3])}",
             stacklevel=2,
         )
-    plan.check_room(found)
-
     indices = range(rank, len(plan), world_size)
-    threads = threads or (
-        cfg.reader.write_threads if cfg.reader.write_threads > 1 else default_threads(direct)
-    )
+    if threads is None:
+        configured = cfg.reader.write_threads
+        threads = configured if configured > 1 else default_threads(direct)
     threads = max(1, min(threads, len(indices)))
+    plan.check_room(found, 0 if skip_existing else threads)
+
     run = _Run(plan, indices, direct=direct, sync=sync, skip_existing=skip_existing)
     run.execute(threads, progress)
     if sync:
@@ -225,9 +226,8 @@ class _Run:
 
     def _write_compressed(self, index: int, temp: str, path: str) -> tuple[int, str | None]:
         plan, samples = self.plan, self.plan.dataset.num_samples_per_file
-        with typed_errors("writing failed", path), open(temp, "xb") as file:
+        with typed_errors("writing failed", path), _open_temp(temp) as file:
             try:
-                _lock_if_possible(file.fileno())
                 write_deflated_npz(file, plan.shape(index), plan.dtype, samples, self._pieces(index))
                 file.flush()
                 nbytes = os.fstat(file.fileno()).st_size
@@ -261,11 +261,17 @@ def _local_folder(address: str) -> tuple[str, bool]:
     return os.path.normpath(path), backend == "direct"
 
 
-def _lock_if_possible(fd: int) -> None:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        pass  # not every file system has locks
+def _open_temp(path: str) -> BinaryIO:
+    """Create and lock a temporary file, as csrc/dlf_write.c does it."""
+    while True:
+        file = open(path, "xb")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            pass  # not every file system has locks
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()  # another run took it for a dead one's
 
 
 def _sync_folder(folder: str) -> None:

@@ -167,11 +167,17 @@ class FilePlan:
             payloads += largest.nbytes - largest.payload_nbytes
         return payloads
 
-    def check_room(self, found: Inventory) -> None:
-        """Raise DiskFullError unless the file system has room for what is not there yet, of all ranks."""
+    def check_room(self, found: Inventory, replaced_at_once: int) -> None:
+        """Raise DiskFullError unless the file system has room for what is not there yet, of all ranks.
+
+        `replaced_at_once` files may lie there twice for a while, old and new, where there are any.
+        """
         with typed_errors("statvfs failed", self.folder):
             disk = os.statvfs(self.folder)
-        needed = int((np.ceil(self.nbytes() / disk.f_frsize) * disk.f_frsize).sum()) - found.nbytes
+        files = np.ceil(self.nbytes() / disk.f_frsize) * disk.f_frsize
+        needed = int(files.sum()) - found.nbytes
+        if found.nbytes:
+            needed += replaced_at_once * int(files.max())
         free = disk.f_bavail * disk.f_frsize
         if needed > free:
             raise DiskFullError(
@@ -279,7 +285,7 @@ def _allocated(entry: os.DirEntry) -> int:
 def _remove_if_dead(path: str) -> bool:
     """Remove a temporary file unless somebody is writing it, who would hold its lock."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return False
     try:
