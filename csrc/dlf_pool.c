@@ -173,13 +173,13 @@ int dlf_pool_get(dlf_pool *pool, size_t size, dlf_buf **out)
 	size_t capacity = dlf_pool_capacity(size);
 	dlf_buf *buf, *evicted = NULL;
 
+	if (size > SIZE_MAX / 4)
+		return -ENOMEM; /* and no sum of capacities overflows */
 	pthread_mutex_lock(&pool->lock);
 	buf = take_idle(pool, capacity);
 	if (!buf) {
 		evicted = evict(pool, capacity);
 		pool->stats.mapped += capacity;
-		if (pool->stats.mapped > pool->stats.peak)
-			pool->stats.peak = pool->stats.mapped;
 	}
 	pool->stats.lent++;
 	pthread_mutex_unlock(&pool->lock);
@@ -189,12 +189,17 @@ int dlf_pool_get(dlf_pool *pool, size_t size, dlf_buf **out)
 		buf = calloc(1, sizeof(*buf));
 		if (buf)
 			buf->data = dlf_map(capacity);
-		if (!buf || !buf->data) {
-			free(buf);
-			pthread_mutex_lock(&pool->lock);
+		int mapped = buf && buf->data;
+		pthread_mutex_lock(&pool->lock);
+		if (!mapped) {
 			pool->stats.mapped -= capacity;
 			pool->stats.lent--;
-			pthread_mutex_unlock(&pool->lock);
+		} else if (pool->stats.mapped > pool->stats.peak) {
+			pool->stats.peak = pool->stats.mapped;
+		}
+		pthread_mutex_unlock(&pool->lock);
+		if (!mapped) {
+			free(buf);
 			return -ENOMEM;
 		}
 		buf->capacity = capacity;
