@@ -206,8 +206,11 @@ class Loader:
     def _resources(self) -> tuple[_core.Plan, _core.Pool]:
         """The plan and the pool, made when first needed, and anew after a fork."""
         if self._pool is None or not self._pool.usable():
-            self._pool = _core.Pool(self.prefetch_bytes + self.batch_bytes)
             self._plan = self.dataset.plan(verify=self.verify)
+            # Beyond what is in flight the consumer holds two batches: while it asks for one, it
+            # still has the one before.
+            held = 2 * (self._plan.batch_bytes(self.batch_size) or self.batch_bytes)
+            self._pool = _core.Pool(self.prefetch_bytes + held)
             logger.debug(
                 "loader: %d files, %d samples, threads %d, prefetch_bytes %d, direct %s, verify %s",
                 len(self.dataset.files), len(self.dataset), self.threads, self.prefetch_bytes,
