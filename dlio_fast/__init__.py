@@ -11,7 +11,17 @@ from .formats.load import load
 from .pipeline import Dataset, Loader
 from .storage.local import read, read_many
 
-__all__ = ["Buffer", "Dataset", "DlioFastError", "Loader", "__version__", "load", "load_config", "read", "read_many"]
+__all__ = [
+    "Buffer",
+    "Dataset",
+    "DlioFastError",
+    "Loader",
+    "__version__",
+    "load",
+    "load_config",
+    "read",
+    "read_many",
+]
 
 _logging.getLogger("dlio_fast").addHandler(_logging.NullHandler())
 if _os.environ.get("DLIO_FAST_LOG"):

@@ -66,7 +66,12 @@ class Format(ABC):
 
     @abstractmethod
     def inspect(
-        self, path: str, *, fields: Sequence[str] | None = None, sample_axis: int | None = None, direct: bool = False
+        self,
+        path: str,
+        *,
+        fields: Sequence[str] | None = None,
+        sample_axis: int | None = None,
+        direct: bool = False,
     ) -> FileSpec:
         """Read a file's headers and say what a sample of it looks like. Reads no payload.
 

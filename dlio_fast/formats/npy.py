@@ -37,7 +37,9 @@ def array_over(header: dict, buffer: _core.Buffer, path: str, member: str | None
     return np.ndarray(header["shape"], dtype_of(header, path, member), buffer=buffer, order=order)
 
 
-def sample_spec(name: str, member: bytes, header: dict, path: str, sample_axis: int | None) -> tuple[FieldSpec, int]:
+def sample_spec(
+    name: str, member: bytes, header: dict, path: str, sample_axis: int | None
+) -> tuple[FieldSpec, int]:
     """The field that a header describes, and how many samples its array holds."""
     shape, samples = list(header["shape"]), 1
     if sample_axis is not None:
@@ -72,7 +74,12 @@ class NpyFormat(Format):
     suffix = ".npy"
 
     def inspect(
-        self, path: str, *, fields: Sequence[str] | None = None, sample_axis: int | None = None, direct: bool = False
+        self,
+        path: str,
+        *,
+        fields: Sequence[str] | None = None,
+        sample_axis: int | None = None,
+        direct: bool = False,
     ) -> FileSpec:
         if fields is not None and list(fields) != [FIELD]:
             raise MemberError(f"{path}: an NPY file has the one field {FIELD!r}, not {list(fields)}", path)

@@ -54,7 +54,9 @@ class NpzFile(Mapping):
             raise ClosedError(f"{self.path}: the archive is closed")
         member = self._members.get(key) or self._members.get(f"{key}.npy")
         if member is None:
-            raise MemberError(f"{self.path}: no member {key!r}; it has {', '.join(self.files) or 'none'}", self.path, key)
+            raise MemberError(
+                f"{self.path}: no member {key!r}; it has {', '.join(self.files) or 'none'}", self.path, key
+            )
         stored_name = member["stored_name"]
         if not member["name"].endswith(".npy"):
             raw = bytes(self._archive.read_raw(stored_name, self._verify))
@@ -84,7 +86,12 @@ class NpzFormat(Format):
     suffix = ".npz"
 
     def inspect(
-        self, path: str, *, fields: Sequence[str] | None = None, sample_axis: int | None = None, direct: bool = False
+        self,
+        path: str,
+        *,
+        fields: Sequence[str] | None = None,
+        sample_axis: int | None = None,
+        direct: bool = False,
     ) -> FileSpec:
         archive = _core.Archive(path, shared_pool(), npz=True, direct=direct)
         try:
@@ -98,7 +105,8 @@ class NpzFormat(Format):
                     path, missing[0] if missing else None,
                 )  # fmt: skip
             found = [
-                sample_spec(name, members[name], archive.header(members[name]), path, sample_axis) for name in wanted
+                sample_spec(name, members[name], archive.header(members[name]), path, sample_axis)
+                for name in wanted
             ]
         finally:
             archive.close()
@@ -109,4 +117,3 @@ class NpzFormat(Format):
 
 
 FORMAT = NpzFormat()
-

@@ -50,7 +50,12 @@ class Dataset:
     """
 
     def __init__(
-        self, config, split: str = "train", *, fields: Sequence[str] | None = None, data_folder: Address | None = None
+        self,
+        config,
+        split: str = "train",
+        *,
+        fields: Sequence[str] | None = None,
+        data_folder: Address | None = None,
     ):
         if split not in SPLITS:
             raise ConfigError(f"split {split!r} is not one of {', '.join(SPLITS)}")
@@ -62,8 +67,12 @@ class Dataset:
         elif self.config.is_set("dataset.data_folder"):
             self.folder = self.config.data_address
         else:
-            raise ConfigError(f"{self.config.source}: dataset.data_folder is required: say where the files are")
-        self._format = format_named(self.config.dataset.format) if self.config.is_set("dataset.format") else None
+            raise ConfigError(
+                f"{self.config.source}: dataset.data_folder is required: say where the files are"
+            )
+        self._format = (
+            format_named(self.config.dataset.format) if self.config.is_set("dataset.format") else None
+        )
 
     @classmethod
     def from_files(

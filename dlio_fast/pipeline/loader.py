@@ -250,7 +250,9 @@ class BatchIterator(Iterator[dict]):
             self._plan, pool = loader._resources()
             self._spec = loader.dataset.spec
             self._ring = _core.Ring(loader.threads, loader.prefetch_bytes, pool)
-            fitting = loader.prefetch_bytes // max(1, self._plan.batch_bytes(loader.batch_size) or loader.batch_bytes)
+            fitting = loader.prefetch_bytes // max(
+                1, self._plan.batch_bytes(loader.batch_size) or loader.batch_bytes
+            )
             self._max_pending = min(max(1, fitting), MAX_PENDING)
             self._submit()
 

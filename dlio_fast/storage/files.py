@@ -66,7 +66,9 @@ def _listdir(folder: bytes) -> list[bytes]:
         names = os.listdir(folder)
     except OSError as error:
         path = os.fsdecode(folder)
-        raise os_error(error.errno, f"{os.strerror(error.errno)}: the folder cannot be listed", path) from None
+        raise os_error(
+            error.errno, f"{os.strerror(error.errno)}: the folder cannot be listed", path
+        ) from None
     names.sort()
     return names
 

@@ -37,7 +37,8 @@ def local_path(address: Address) -> tuple[str, bool]:
     backend = backend_of(scheme)
     if backend not in ("file", "direct"):
         raise UnsupportedError(
-            f"{text}: dlio_fast reads local files only (a plain path, file:// or direct://), not {scheme}://", text
+            f"{text}: dlio_fast reads local files only (a plain path, file:// or direct://), not {scheme}://",
+            text,
         )
     return path, backend == "direct"
 
