@@ -144,6 +144,9 @@ int dlf_file_open(dlf_file *file, dlf_io *io, const char *path, int flags,
 	}
 	if (!file->direct)
 		fd = open_retry(path, base);
+	if (fd == -ENXIO)
+		return dlf_fail(fault, DLF_ENOTREGULAR, 0,
+				"is a socket, or a device without a driver");
 	if (fd < 0)
 		return dlf_fail(fault, fd, 0, "cannot be opened");
 #ifdef STATX_DIOALIGN
@@ -230,14 +233,13 @@ static int read_block(dlf_file *file, dlf_io *io, uint64_t offset,
 		if (n < 0)
 			return dlf_fail(fault, (int)n, offset + done,
 					"reading failed");
-		if (n == 0)
+		done += (size_t)n;
+		/* A direct read stops inside a block only at the end of the
+		 * file; asked again, it would return the same bytes for ever. */
+		int ended = n == 0 || (file->direct && done % file->align);
+		if (ended && done < want)
 			return dlf_fail(fault, DLF_ECHANGED, offset + done,
 					"the file shrank while being read");
-		done += (size_t)n;
-		/* A short direct read may stop between blocks: go on from
-		 * the last whole one. */
-		if (file->direct && done < want)
-			done -= done % file->align;
 	}
 	return 0;
 }
