@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .. import _core
-from .._limits import default_threads
+from .._limits import default_threads, memory_limit
 from ..errors import ClosedError
 from .batch import batch_arrays
 from .dataset import Dataset
@@ -46,8 +46,8 @@ class Loader:
     threads : int, optional
         Default: from the cores that this process may use, and more for ``direct://``.
     prefetch_bytes : int, optional
-        The most bytes in flight; default 256 MiB or two batches, whichever is larger. A larger batch
-        goes through alone.
+        The most bytes in flight; default 256 MiB (less where this process may use less than 2 GiB) or
+        two batches, whichever is larger. A larger batch goes through alone.
     verify : bool
         Check stored checksums.
     on_error : str
@@ -119,7 +119,7 @@ class Loader:
         """The byte budget of what is in flight."""
         if self._prefetch_bytes is not None:
             return self._prefetch_bytes
-        return max(PREFETCH_BYTES, 2 * self.batch_bytes)
+        return max(min(PREFETCH_BYTES, memory_limit() // 8), 2 * self.batch_bytes)
 
     @property
     def sampler(self) -> Sampler:
