@@ -14,6 +14,9 @@ from .memory import SHARED_KEEP, shared_pool
 
 Address = str | os.PathLike
 
+CONSUMER_BYTES = 64 << 20
+"""Memory for the files that the consumer of :func:`read_many` holds, kept beyond what is in flight."""
+
 
 def local_path(address: Address) -> tuple[str, bool]:
     """Split the address of a local file into its path and whether to bypass the page cache.
@@ -123,7 +126,7 @@ class ReadMany:
         self._checksum = checksum
         self._pending: deque[Address] = deque()
         self._ring: _core.Ring | None = None
-        self._pool = _core.Pool(prefetch_bytes)
+        self._pool = _core.Pool(prefetch_bytes + CONSUMER_BYTES)
 
     def __iter__(self) -> ReadMany:
         return self
