@@ -1,0 +1,88 @@
+"""``dlio-fast bench``"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from .common import (
+    Output,
+    add_command,
+    add_output_arguments,
+    add_reading_arguments,
+    cache_line,
+    duration,
+    positive,
+)
+
+if TYPE_CHECKING:
+    from ..workload.bench import BenchResult, BenchRound
+
+MORE = "paths"
+DETAILS = """\
+Reads whole files of any kind ahead on several threads, as the loaders do, into reused memory. GB are 10^9
+bytes as the kernel delivered them; CPU time is the whole process's; latencies are of single read calls.
+Without --checksum no byte is looked at once it is in memory."""
+
+
+def add(commands) -> argparse.ArgumentParser:
+    parser = add_command(commands, "bench", "measure how fast files can be read", DETAILS)
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="a file, a folder with all below it, a glob, or a manifest (.txt, one path a line)",
+    )
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--direct", action="store_true", default=None, help="past the page cache, as direct://")
+    how.add_argument("--buffered", action="store_false", dest="direct", help="through the page cache")
+    add_reading_arguments(parser)
+    parser.add_argument("--checksum", action="store_true", help="compute the CRC-32 of every byte")
+    parser.add_argument("--repeat", type=positive, default=1, metavar="N", help="read everything N times")
+    add_output_arguments(parser)
+    return parser
+
+
+def execute(args: argparse.Namespace) -> int:
+    from ..storage.memory import SHARED_KEEP
+    from ..workload.bench import bench
+
+    output = Output(args)
+    result = bench(
+        args.paths,
+        direct=args.direct,
+        threads=args.threads,
+        prefetch_bytes=args.prefetch_bytes or SHARED_KEEP,
+        checksum=args.checksum,
+        drop=args.drop_caches,
+        repeat=args.repeat,
+    )
+    for line in _lines(result):
+        output.say(line)
+    output.result(result.to_dict())
+    return 0
+
+
+def _lines(result: BenchResult) -> list[str]:
+    how = "O_DIRECT" if result.direct else "through the page cache"
+    bytes_are = "crc32 over every byte" if result.checksum else "no byte looked at"
+    dropped = f", caches dropped before each round ({result.caches_dropped})" if result.caches_dropped else ""
+    lines = [f"{result.files} files, {how}, {result.threads} threads, {bytes_are}{dropped}"]
+    for number, part in enumerate(result.rounds, 1):
+        lines += _round_lines(f"round {number}: " if len(result.rounds) > 1 else "", part, result.direct)
+    if len(result.rounds) > 1:
+        lines.append(f"median: {result.gb_per_second:.2f} GB/s")
+    return lines
+
+
+def _round_lines(title: str, part: BenchRound, direct: bool) -> list[str]:
+    wait = part.read_latency
+    latencies = ", ".join(f"{name} {duration(getattr(wait, name))}" for name in ("p50", "p95", "p99", "max"))
+    lines = [
+        f"{title}{part.gb_per_second:.2f} GB/s, {part.files_per_second:.0f} files/s, "
+        f"{part.cpu_seconds_per_gb:.3f} CPU-s/GB ({part.bytes / 1e9:.3f} GB in {part.seconds:.3f} s)",
+        f"  read latency: {latencies}; {cache_line(part.resident_before, direct)}",
+    ]
+    if part.fallback_reason:
+        lines.append(f"  O_DIRECT was refused: {part.fallback_reason}")
+    return lines

@@ -1,0 +1,93 @@
+"""``dlio-fast inspect``"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from .common import Output, add_command, add_output_arguments, amount, table
+
+if TYPE_CHECKING:
+    from ..workload.inspect import FileInfo, MemberInfo
+
+MORE = "files"
+DETAILS = """\
+Members with dtype, shape and order; where the array's payload lies and on which boundary, which decides
+whether O_DIRECT can read it straight to its place; compression; and whether the checksums hold. Exit status 1
+where something is wrong with a file."""
+HEADINGS = (
+    "member",
+    "dtype",
+    "shape",
+    "order",
+    "bytes",
+    "compression",
+    "payload at",
+    "aligned to",
+    "npy",
+    "crc32",
+)
+
+
+def add(commands) -> argparse.ArgumentParser:
+    parser = add_command(commands, "inspect", "show what is inside NPZ and NPY files", DETAILS)
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a path, file:// or direct://")
+    parser.add_argument("--no-verify", action="store_true", help="read headers alone, check no checksums")
+    add_output_arguments(parser)
+    return parser
+
+
+def execute(args: argparse.Namespace) -> int:
+    from ..errors import DlioFastError
+    from ..workload.inspect import inspect_file
+
+    output, results, failed = Output(args), [], False
+    for index, path in enumerate(args.files):
+        try:
+            info = inspect_file(path, verify=not args.no_verify)
+        except (DlioFastError, OSError) as error:
+            print(f"dlio-fast: error: {error}", file=sys.stderr)
+            results.append({"path": path, "error": str(error)})
+            failed = True
+            continue
+        if index:
+            output.say()
+        for line in _lines(info):
+            output.say(line)
+        for problem in info.problems:
+            print(f"dlio-fast: error: {problem}", file=sys.stderr)
+        failed = failed or bool(info.problems)
+        results.append(info.to_dict())
+    output.result(results)
+    return 1 if failed else 0
+
+
+def _lines(info: FileInfo) -> list[str]:
+    head = f"{info.path}: {info.format}, {info.nbytes} bytes ({amount(info.nbytes)})"
+    rows = [HEADINGS, *(_row(member) for member in info.members)]
+    if not info.members:
+        return [head, "  no members"]
+    return [head, *(f"  {line}" for line in table(rows, right=(4, 6)))]
+
+
+def _row(member: MemberInfo) -> tuple[str, ...]:
+    boundary = next((step for step, holds in (member.alignment or {}).items() if holds), "none")
+    return (
+        member.name or "-",
+        member.dtype or "-",
+        str(member.shape) if member.shape is not None else "-",
+        member.order or "-",
+        str(member.nbytes),
+        _compression(member),
+        "-" if member.payload_offset is None else str(member.payload_offset),
+        "-" if member.alignment is None else boundary,
+        "-" if member.npy_version is None else f"{member.npy_version}.0",
+        member.crc_state if member.crc32 is None else f"{member.crc32} {member.crc_state}",
+    )
+
+
+def _compression(member: MemberInfo) -> str:
+    if member.compression != "deflated" or not member.nbytes:
+        return member.compression
+    return f"deflated to {100 * member.packed_nbytes / member.nbytes:.0f} %"
