@@ -5,6 +5,8 @@ cdef enum:
     WAIT_MS = 50
 
 
+# Threads of a ring that is garbage, too, may still read from it when the collector comes.
+@cython.no_gc_clear
 cdef class Plan:
     """What a data set's batches are read from; see dlf_plan in csrc/dlf_sample.h.
 
@@ -280,12 +282,12 @@ cdef class Ring:
         return result
 
     def next_read(self):
-        """Wait for the oldest submission, a read: its Buffer. Raises what the read failed with."""
+        """Wait for the oldest submission, a read: its Buffer, or the exception that it failed with."""
         cdef dlf_read *read = <dlf_read *> self.wait()
         cdef Buffer buffer
         try:
             if read.fault.code:
-                raise fault_error(_os.fsdecode(<bytes> read.path), &read.fault)
+                return fault_error(_os.fsdecode(<bytes> read.path), &read.fault)
             dlf_buf_ref(read.buf)
             buffer = wrap_buffer(read.buf, read.data, read.size)
             buffer.crc32 = read.crc
@@ -296,7 +298,7 @@ cdef class Ring:
     def stats(self):
         """Counters since the ring was made, see dlf_ring_stats and dlf_io_stats."""
         cdef dlf_ring_stats stats
-        if self.closed or self.ring == NULL:
+        if not self.usable():
             return self.final_stats or {}
         self.enter()
         try:

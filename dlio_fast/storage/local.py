@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from .. import _core
 from .._limits import default_threads
 from ..config import backend_of, split_address
-from ..errors import UnsupportedError
+from ..errors import ClosedError, DataError, UnsupportedError
 from .memory import SHARED_KEEP, shared_pool
 
 Address = str | os.PathLike
@@ -72,9 +72,15 @@ def read(uri: Address, *, offset: int = 0, length: int | None = None) -> _core.B
     ring = _core.Ring(1, SHARED_KEEP, shared_pool())
     try:
         ring.submit_read(path, *_range(offset, length), direct)
-        return ring.next_read()
+        return _unwrap(ring.next_read())
     finally:
         ring.close()
+
+
+def _unwrap(result: _core.Buffer | Exception) -> _core.Buffer:
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 def _range(offset: int, length: int | None) -> tuple[int, int]:
@@ -103,8 +109,8 @@ def read_many(
 
     Raises
     ------
-    As :func:`read`. The exception belongs to its file: :class:`ReadMany` is an iterator that goes on
-    with the next file when asked again.
+    As :func:`read`. The exception belongs to its file and comes in its turn: :class:`ReadMany` is an
+    iterator that goes on with the next file when asked again.
     """
     return ReadMany(uris, threads=threads, prefetch_bytes=prefetch_bytes)
 
@@ -120,11 +126,15 @@ class ReadMany:
         prefetch_bytes: int = SHARED_KEEP,
         checksum: bool = False,
     ):
-        self._uris = iter(uris)
+        if (threads is not None and threads < 1) or prefetch_bytes < 0:
+            raise ValueError(f"threads ({threads}) must be at least 1, prefetch_bytes ({prefetch_bytes}) 0")
+        self._uris: Iterator[Address] | None = iter(uris)
+        self._held: Address | None = None
+        self._cut_short = False
         self._threads = threads
         self._budget = prefetch_bytes
         self._checksum = checksum
-        self._pending: deque[Address] = deque()
+        self._pending: deque[tuple[Address, Exception | None]] = deque()
         self._ring: _core.Ring | None = None
         self._pool = _core.Pool(prefetch_bytes + CONSUMER_BYTES)
 
@@ -132,34 +142,52 @@ class ReadMany:
         return self
 
     def __next__(self) -> tuple[Address, _core.Buffer]:
+        if self._cut_short:
+            raise ClosedError("the reader was closed before all files were read")
         self._fill()
         if not self._pending:
             self.close()
             raise StopIteration
-        uri = self._pending.popleft()
-        return uri, self._ring.next_read()
+        uri, error = self._pending[0]
+        result = error or self._ring.next_read()
+        self._pending.popleft()  # not before: Ctrl-C may have ended the wait
+        return uri, _unwrap(result)
 
     def _fill(self) -> None:
         # Sizes are unknown until the files are open: the ring holds the reads back by bytes, this by count.
-        while self._uris is not None and len(self._pending) < 2 * (self._threads or 16):
-            uri = next(self._uris, None)
-            if uri is None:
+        while len(self._pending) < 2 * (self._threads or 16):
+            if self._held is None and self._uris is not None:
+                self._held = next(self._uris, None)
+            if self._held is None:
                 self._uris = None
                 return
+            if not self._submit(self._held):
+                return
+            self._held = None
+
+    def _submit(self, uri: Address) -> bool:
+        """False: the ring is over its budget, take a delivery first."""
+        error = None
+        try:
             path, direct = local_path(uri)
             if self._ring is None:
                 self._threads = self._threads or default_threads(direct)
                 self._ring = _core.Ring(self._threads, self._budget, self._pool)
-            self._ring.submit_read(path, 0, -1, direct, self._checksum)
-            self._pending.append(uri)
+            if not self._ring.submit_read(path, 0, -1, direct, self._checksum):
+                return False
+        except DataError as refused:  # an address of no file: said when its turn comes
+            error = refused
+        self._pending.append((uri, error))
+        return True
 
     def stats(self) -> dict:
         """Counters of the reading so far."""
         return self._ring.stats() if self._ring else {}
 
     def close(self) -> None:
-        """Stop the threads; what was not yet yielded is dropped."""
-        self._uris = None
+        """Stop the threads; what was not yet yielded is dropped. Calling it again does nothing."""
+        self._cut_short = self._cut_short or self._uris is not None or bool(self._pending)
+        self._uris = self._held = None
         self._pending.clear()
         if self._ring is not None:
             self._ring.close()
