@@ -138,19 +138,24 @@ def list_files(files: Address | Iterable[Address], suffixes: Iterable[str]) -> F
     raise DlioFastFileNotFoundError(2, "no such file, folder or match for the pattern", path)
 
 
-def _from_paths(files: Iterable[Address]) -> FileList:
+def _from_paths(files: Iterable[Address], folder: str = "", direct: bool = False) -> FileList:
     split = [local_path(file) for file in files]
-    directs = {direct for _, direct in split}
+    directs = {direct or is_direct for _, is_direct in split}
     if len(directs) > 1:
         raise UnsupportedError("a list of files must be all direct:// or none of them")
-    return FileList(b"", [os.fsencode(path) for path, _ in split], direct=True in directs)
+    names = [os.fsencode(os.path.join(folder, path)) for path, _ in split]
+    return FileList(b"", names, direct=True in directs)
 
 
 def _from_manifest(path: str, direct: bool) -> FileList:
-    with open(path, "rb") as lines:
-        names = [line.rstrip(b"\r\n") for line in lines]
+    try:
+        with open(path, "rb") as lines:
+            names = [line.rstrip(b"\r\n") for line in lines]
+    except OSError as error:
+        reason = f"{os.strerror(error.errno)}: the manifest cannot be read"
+        raise os_error(error.errno, reason, path) from None
     names = [name for name in names if name.strip()]
+    folder = os.path.dirname(os.path.abspath(path))
     if any(b"://" in name for name in names):
-        return _from_paths(os.fsdecode(name) for name in names)
-    folder = os.path.dirname(os.path.abspath(os.fsencode(path)))
-    return FileList(b"", [os.path.join(folder, name) for name in names], direct=direct)
+        return _from_paths(map(os.fsdecode, names), folder, direct)
+    return FileList(b"", [os.path.join(os.fsencode(folder), name) for name in names], direct=direct)
