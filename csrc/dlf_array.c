@@ -14,6 +14,8 @@
 #define NPY_HEADER_GUESS ((size_t)128)
 /* Inflate and checksum in pieces that stay in the second-level cache. */
 #define PIECE ((size_t)256 << 10)
+/* The most that is inflated behind an array only to verify its checksum. */
+#define BEHIND_MAX ((uint64_t)64 << 20)
 
 void dlf_array_scratch_free(dlf_array_scratch *scratch)
 {
@@ -175,6 +177,25 @@ int dlf_array_open_npy(dlf_array *array, dlf_view *view, dlf_fault *fault)
 	return rc ? rc : parse_stored(array, head, have, fault);
 }
 
+/* The inflater's faults count from the first packed byte, and it leaves it to its
+ * caller to report a lack of memory. */
+static int in_file(const dlf_array *array, int rc, dlf_fault *fault)
+{
+	if (rc == DLF_EFORMAT && fault)
+		fault->offset += array->start;
+	else if (rc)
+		dlf_fail(fault, rc, array->start, "cannot be inflated");
+	return rc;
+}
+
+static int inflate(dlf_array *array, void *dst, size_t n, dlf_fault *fault)
+{
+	return in_file(array,
+		       dlf_inflate_read(array->view->scratch->inflater, dst, n,
+					fault),
+		       fault);
+}
+
 /* Bring the packed bytes into memory; their size was checked against the file
  * when the directory was read. */
 static int load_packed(dlf_array *array, uint64_t packed_size,
@@ -206,8 +227,7 @@ static int parse_deflated(dlf_array *array, dlf_fault *fault)
 		if (rc)
 			return dlf_fail(fault, rc, array->start,
 					"out of memory");
-		rc = dlf_inflate_read(scratch->inflater, scratch->head + have,
-				      need - have, fault);
+		rc = inflate(array, scratch->head + have, need - have, fault);
 		if (rc)
 			return rc;
 		have = need;
@@ -235,9 +255,11 @@ static int start_inflater(dlf_array *array, const dlf_zip_member *member,
 	if (rc)
 		return dlf_fail(fault, rc, array->start, "out of memory");
 	rc = load_packed(array, member->packed_size, &packed, fault);
-	return rc ? rc : dlf_inflate_begin(view->scratch->inflater, packed,
-					   member->packed_size, member->size,
-					   fault);
+	if (rc)
+		return rc;
+	rc = dlf_inflate_begin(view->scratch->inflater, packed,
+			       member->packed_size, member->size, fault);
+	return in_file(array, rc, fault);
 }
 
 /* Find the member's data; *head[0..*have) are the bytes at hand there. */
@@ -298,7 +320,6 @@ static int inflate_payload(dlf_array *array, unsigned char *dst, size_t n,
 			   dlf_fault *fault)
 {
 	dlf_array_scratch *scratch = array->view->scratch;
-	const atomic_int *cancel = array->view->io->cancel;
 	size_t ahead = n < array->ahead ? n : array->ahead;
 
 	if (ahead) {
@@ -309,10 +330,10 @@ static int inflate_payload(dlf_array *array, unsigned char *dst, size_t n,
 	}
 	while (n) {
 		size_t part = n < PIECE ? n : PIECE;
-		if (cancel && atomic_load_explicit(cancel, memory_order_relaxed))
+		if (dlf_io_cancelled(array->view->io))
 			return dlf_fail(fault, DLF_ECANCELLED, array->start,
 					"cancelled");
-		int rc = dlf_inflate_read(scratch->inflater, dst, part, fault);
+		int rc = inflate(array, dst, part, fault);
 		if (rc)
 			return rc;
 		if (array->checked)
@@ -343,6 +364,10 @@ int dlf_array_finish(dlf_array *array, dlf_fault *fault)
 
 	if (!array->checked)
 		return 0;
+	if (array->deflated && array->size - array->position > BEHIND_MAX)
+		return dlf_fail(fault, DLF_EUNSUPPORTED, array->start,
+				"more than 64 MiB follow the array in its "
+				"member");
 	while (!rc && array->position < array->size) {
 		uint64_t left = array->size - array->position;
 		rc = dlf_array_read(array, rest,
@@ -350,7 +375,10 @@ int dlf_array_finish(dlf_array *array, dlf_fault *fault)
 				    fault);
 	}
 	if (!rc && array->deflated)
-		rc = dlf_inflate_end(array->view->scratch->inflater, fault);
+		rc = in_file(array,
+			     dlf_inflate_end(array->view->scratch->inflater,
+					     fault),
+			     fault);
 	if (!rc && array->crc != array->crc_stored)
 		rc = dlf_fail(fault, DLF_ECHECKSUM, array->start,
 			      "the stored CRC-32 does not match the bytes");

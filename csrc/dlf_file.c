@@ -20,6 +20,8 @@
 #define UNKNOWN_ALIGN 4096
 #define MAX_ALIGN 65536
 #define EAGAIN_LIMIT 1000
+/* Often enough for whoever waits after Ctrl-C. */
+#define ASK_EVERY_NS 20000000u
 
 _Static_assert(DLF_STAGE_SIZE + 2 * MAX_ALIGN <= STAGE_CAPACITY,
 	       "the stage holds a block and the partial ones around it");
@@ -211,10 +213,17 @@ static ssize_t read_some(dlf_file *file, dlf_io *io, void *dst, size_t len,
 	}
 }
 
-static int cancelled(const dlf_io *io)
+int dlf_io_cancelled(dlf_io *io)
 {
-	return io->cancel &&
-	       atomic_load_explicit(io->cancel, memory_order_relaxed);
+	if (io->cancel && atomic_load_explicit(io->cancel, memory_order_relaxed))
+		return 1;
+	if (!io->interrupted)
+		return 0;
+	uint64_t now = dlf_now_ns();
+	if (now - io->asked_ns < ASK_EVERY_NS)
+		return 0;
+	io->asked_ns = now;
+	return io->interrupted();
 }
 
 /* Read [offset, offset + span) to dst, of which the first `want` bytes must
@@ -225,7 +234,7 @@ static int read_block(dlf_file *file, dlf_io *io, uint64_t offset,
 {
 	size_t done = 0;
 
-	if (cancelled(io))
+	if (dlf_io_cancelled(io))
 		return dlf_fail(fault, DLF_ECANCELLED, offset, "cancelled");
 	while (done < want) {
 		ssize_t n = read_some(file, io, dst + done, span - done,

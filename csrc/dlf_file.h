@@ -42,6 +42,8 @@ void dlf_io_stats_add(dlf_io_stats *sum, const dlf_io_stats *more);
 typedef struct dlf_io {
 	unsigned char *stage;
 	const atomic_int *cancel; /* NULL: cannot be cancelled */
+	int (*interrupted)(void); /* asked now and then; NULL: nobody to ask */
+	uint64_t asked_ns;
 	dlf_io_stats stats;
 } dlf_io;
 
@@ -49,6 +51,9 @@ typedef struct dlf_io {
 
 int dlf_io_init(dlf_io *io, const atomic_int *cancel);
 void dlf_io_free(dlf_io *io);
+
+/* Is reading to stop?  Cheap enough to be asked for every block. */
+int dlf_io_cancelled(dlf_io *io);
 
 typedef struct dlf_file {
 	int fd;

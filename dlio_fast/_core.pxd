@@ -60,6 +60,7 @@ cdef extern from "dlf_file.h" nogil:
         int fallback_errno
         uint64_t *latency
     ctypedef struct dlf_io:
+        int (*interrupted)() noexcept
         dlf_io_stats stats
     ctypedef struct dlf_file:
         int fd
@@ -68,6 +69,7 @@ cdef extern from "dlf_file.h" nogil:
         uint64_t size
     int dlf_io_init(dlf_io *io, const void *cancel)
     void dlf_io_free(dlf_io *io)
+    int dlf_file_check_unchanged(const dlf_file *file, dlf_fault *fault)
 
 cdef extern from "dlf_crc.h" nogil:
     ctypedef struct dlf_crc_impl:
@@ -130,11 +132,13 @@ cdef extern from "dlf_array.h" nogil:
         dlf_pool *pool
     ctypedef struct dlf_view:
         dlf_file file
+        dlf_memory memory
     ctypedef struct dlf_array:
         dlf_npy npy
         uint64_t start
         uint64_t size
         int deflated
+        int checked
     void dlf_array_scratch_free(dlf_array_scratch *scratch)
     int dlf_view_open(dlf_view *view, dlf_io *io, dlf_array_scratch *scratch, dlf_memory memory,
                       const char *path, int flags, dlf_fault *fault)

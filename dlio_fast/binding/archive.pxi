@@ -1,5 +1,21 @@
 # Reading .npz and .npy files array by array, in the calling thread.
 
+cdef extern from *:
+    """
+    static int dlf_pending_exception(void)
+    {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    """
+    int raise_pending "dlf_pending_exception"() except -1
+    int check_signals "PyErr_CheckSignals"() noexcept
+
+
+# Lets Ctrl-C end a long read; the exception stays set until raise_pending.
+cdef int interrupted() noexcept with gil:
+    return check_signals()
+
+
 # Between two looks at signals (Ctrl-C), in bytes.
 cdef enum:
     READ_PIECE = 8 << 20
@@ -38,6 +54,7 @@ cdef class Archive:
         rc = dlf_io_init(&self.io, NULL)
         if rc:
             raise code_error(rc)
+        self.io.interrupted = interrupted
         memset(&memory, 0, sizeof(memory))
         memory.pool = pool.pool
         dlf_fault_clear(&fault)
@@ -45,14 +62,14 @@ cdef class Archive:
             rc = dlf_view_open(&self.view, &self.io, &self.scratch, memory, c_encoded,
                                DLF_OPEN_DIRECT if direct else 0, &fault)
         if rc:
-            raise fault_error(self.path, &fault)
+            raise self.error(b"", &fault)
         self.opened = True
         self.npz = self.is_zip() if npz is None else npz
         if self.npz:
             with nogil:
                 rc = dlf_view_directory(&self.view, &fault)
             if rc:
-                raise fault_error(self.path, &fault)
+                raise self.error(<bytes> fault.member, &fault)
 
     cdef bint is_zip(self) except -1:
         cdef unsigned char magic[6]
@@ -117,6 +134,9 @@ cdef class Archive:
         found[0] = NULL
         if not self.opened:
             raise _errors.ClosedError(f"{self.path}: the archive is closed")
+        if not self.pool.usable():  # after a fork
+            self.pool = Pool(0)
+            self.view.memory.pool = self.pool.pool
         if not self.npz:
             return 0
         found[0] = dlf_zip_find(&self.scratch.zip, member, len(member))
@@ -161,6 +181,9 @@ cdef class Archive:
             header = npy_header(&array)
             if payload:
                 buffer = self.read_all(&array, array.npy.nbytes, member)
+                # Where no checksum vouches for the bytes, the file's own times must.
+                if not array.checked and dlf_file_check_unchanged(&self.view.file, &fault):
+                    raise self.error(member, &fault)
             return header, buffer
         finally:
             dlf_array_close(&array)
@@ -215,6 +238,8 @@ cdef class Archive:
 
     cdef object error(self, bytes member, dlf_fault *fault):
         cdef size_t n = min(len(member), 95)
+        if fault.code == DLF_ECANCELLED:
+            raise_pending()
         memcpy(fault.member, <const char *> member, n)
         fault.member[n] = 0
         return fault_error(self.path, fault)
