@@ -29,11 +29,14 @@ cdef class Pool:
         return self.generation == dlf_fork_generation()
 
     def set_keep(self, size_t keep):
-        dlf_pool_set_keep(self.pool, keep)
+        if self.usable():
+            dlf_pool_set_keep(self.pool, keep)
 
     def stats(self):
-        """Bytes mapped and idle now, buffers lent now, and the most bytes ever mapped."""
+        """Bytes mapped and idle now, buffers lent now, and the most bytes ever mapped; empty after a fork."""
         cdef dlf_pool_stats stats
+        if not self.usable():
+            return {}
         dlf_pool_get_stats(self.pool, &stats)
         return {"mapped": stats.mapped, "idle": stats.idle, "lent": stats.lent, "peak": stats.peak}
 
