@@ -155,7 +155,7 @@ int dlf_batch_new(const dlf_plan *plan, dlf_pool *pool, const int64_t *samples,
 	    !batch->loose || !batch->places || !batch->in_batch ||
 	    !batch->order || !batch->bad)
 		goto fail;
-	if (bytes) {
+	if (!plan->ragged) {
 		rc = dlf_pool_get(pool, bytes, &batch->buf);
 		if (rc)
 			goto fail;

@@ -170,7 +170,8 @@ static int settle_shape(reading *r, dlf_fault *fault)
 	}
 	int same_dtype = npy->descr_len == field->descr_len &&
 			 !memcmp(npy->descr, field->descr, npy->descr_len);
-	if (!same_dtype && npy->descr_len >= DLF_DESCR_MAX)
+	if (!same_dtype &&
+	    (npy->structured || npy->descr_len >= DLF_DESCR_MAX))
 		return dlf_fail(fault, DLF_ESAMPLE, r->array.start,
 				"the array's dtype differs from that of the "
 				"first file of the data set");
