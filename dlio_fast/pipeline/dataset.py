@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import _core
 from ..config import Config, load_config
-from ..errors import ConfigError, DlioFastFileNotFoundError, SampleError
+from ..errors import ConfigError, DataError, DlioFastFileNotFoundError, DlioFastOSError, SampleError
 from ..formats import FileSpec, Format, format_for, format_named, format_names
 from ..storage.files import FileList, list_files, list_folder
 from ..storage.local import Address, local_path
@@ -20,6 +20,9 @@ from .batch import batch_arrays
 
 DLIO_SAMPLE_AXIS = -1
 """In DLIO's NPZ and NPY files the samples lie along the last axis."""
+
+SPEC_TRIES = 100
+"""Files looked into for one that says what a sample is."""
 
 SPLITS = {"train": ("train", "num_files_train"), "valid": ("valid", "num_files_eval")}
 
@@ -153,10 +156,19 @@ class Dataset:
 
     @functools.cached_property
     def spec(self) -> FileSpec:
-        """What a file holds, read from the first file's headers: fields with dtype and shape, samples a file."""
-        return self.format.inspect(
-            self._first_file(), fields=self._fields, sample_axis=self.sample_axis, direct=self.files.direct
-        )
+        """What a file holds, from the first with good headers: fields with dtype and shape, samples a file.
+
+        A bad file before it fails like any other when its samples are read.
+        """
+        self._first_file()
+        settings = {"fields": self._fields, "sample_axis": self.sample_axis, "direct": self.files.direct}
+        first_error: Exception | None = None
+        for path in self.files[:SPEC_TRIES]:
+            try:
+                return self.format.inspect(path, **settings)
+            except (DataError, DlioFastOSError) as error:
+                first_error = first_error or error
+        raise first_error
 
     def _first_file(self) -> str:
         if not len(self.files):
@@ -199,14 +211,18 @@ class Dataset:
         for error, _ in batch.failures():
             raise error
         arrays = batch_arrays(batch, self.spec)
-        return [{name: value[i] for name, value in arrays.items()} for i in range(len(ids))]
+        return [{name: _sample(value, i) for name, value in arrays.items()} for i in range(len(ids))]
 
     def _read(self, ids: np.ndarray) -> _core.Batch:
         if self._ring is None or not self._ring.usable():
             self._ring = _core.Ring(1, 0, shared_pool())
             self._plan = self.plan()
-        self._ring.submit_batch(self._plan, ids)
-        return self._ring.next_batch(self._plan)
+        try:
+            self._ring.submit_batch(self._plan, ids)
+            return self._ring.next_batch(self._plan)
+        except BaseException:  # Ctrl-C leaves the batch in the ring: the next call must not get it
+            self.close()
+            raise
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         return (self[i] for i in range(len(self)))
@@ -220,6 +236,10 @@ class Dataset:
     def __repr__(self) -> str:
         where = self.folder or (repr(self.files) if "files" in self.__dict__ else "")
         return f"<dlio_fast.Dataset {self._split or ''} {where}>"
+
+
+def _sample(values: np.ndarray | list[np.ndarray], i: int) -> np.ndarray:
+    return values[i] if isinstance(values, list) else values[i, ...]
 
 
 def _list_split(folder: str, subfolder: str, suffixes: list[str]) -> FileList:
