@@ -245,7 +245,7 @@ class BatchIterator(Iterator[dict]):
         self._rest: _core.Batch | None = None
         self._counts = Counter()
         self._ring: _core.Ring | None = None
-        self._closed = False
+        self._closed = self._cut_short = False
         if self._position < self._end:
             self._plan, pool = loader._resources()
             self._spec = loader.dataset.spec
@@ -282,11 +282,10 @@ class BatchIterator(Iterator[dict]):
 
     def _take(self) -> _core.Batch:
         """Wait for the next batch, and set aside what failed in it."""
+        if self._cut_short:
+            raise ClosedError("the pass was closed before its end")
         if not self._pending:
-            was_closed = self._closed
             self.close()
-            if was_closed and self._position < self._end:
-                raise ClosedError("the loader is closed")
             raise StopIteration
         batch = self._ring.next_batch(self._plan)
         self._pending.popleft()
@@ -314,6 +313,7 @@ class BatchIterator(Iterator[dict]):
         if self._closed:
             return
         self._closed = True
+        self._cut_short = bool(self._pending) or self._position < self._end
         self._pending.clear()
         if self._ring is not None:
             self._ring.close()
