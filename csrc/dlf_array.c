@@ -234,8 +234,8 @@ static int parse_deflated(dlf_array *array, dlf_fault *fault)
 		rc = dlf_npy_parse(scratch->head, have, array->size,
 				   array->start, &array->npy, &need, fault);
 	} while (rc == DLF_EMORE && need > have);
-	if (rc)
-		return rc;
+	if (rc) /* the header itself has no place in the file */
+		return dlf_fail(fault, rc, array->start, fault->what);
 	if (array->checked)
 		array->crc = dlf_crc32(0, scratch->head, have);
 	array->position = array->npy.data_offset;
