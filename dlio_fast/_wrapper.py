@@ -1,0 +1,133 @@
+"""What the wrappers of all frameworks share: their arguments, which value wins, and their attributes."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .config import Config, backend_of, load_config, split_address
+from .errors import ConfigError
+from .pipeline import Dataset, Loader
+
+PAYLOAD, LABEL = "x", "y"
+"""The fields of DLIO's NPZ files that a sample's data and its class are in."""
+
+BACKENDS = {"direct": "directio", "az": "azure"}
+"""Names of `backend_type` that differ from the address's scheme."""
+
+LOADER_OPTIONS = (
+    "batch_size", "shuffle", "seed", "drop_last", "rank", "world_size", "threads", "prefetch_bytes", "verify",
+    "on_error",
+)  # fmt: skip
+PLAIN_OPTIONS = ("return_labels", "split", "rank", "world_size", "on_error")
+"""Options that a configuration's framework section does not have."""
+
+
+class Wrapper:
+    """Base of the frameworks' data sets; constructing one validates, and touches no storage.
+
+    Attributes
+    ----------
+    config : Config
+    options : dict
+        The options that were given, by argument or by the configuration, and what they come to.
+    """
+
+    framework: str
+
+    def __init__(
+        self,
+        config_path: str | os.PathLike[str] | Mapping[str, Any] | Config | None,
+        config_dict: Mapping[str, Any] | Config | None,
+        data_folder: str | os.PathLike[str] | None,
+        framework_config: Mapping[str, Any] | None,
+        options: Mapping[str, Any],
+    ):
+        if config_path is not None and config_dict is not None:
+            raise ConfigError("give config_path or config_dict, not both")
+        source = config_dict if config_path is None else config_path
+        self.config = source if isinstance(source, Config) else load_config({} if source is None else source)
+        self.options = self._resolved(framework_config, options)
+        self._names, self._kind = _sample_fields(
+            self.options.get("fields"), self.options.get("return_labels", False)
+        )
+        self.dataset = Dataset(
+            self.config, self.options.get("split", "train"), fields=self._names, data_folder=data_folder
+        )
+        loading = {name: self.options[name] for name in LOADER_OPTIONS if name in self.options}
+        self._loader = Loader(self.dataset, **loading)
+        self.options.update({name: getattr(self._loader, name) for name in LOADER_OPTIONS[:6]})
+
+    def _resolved(
+        self, framework_config: Mapping[str, Any] | None, options: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the options given: arguments over the configuration's section over its profile."""
+        section = f"{self.framework}_config"
+        known = [*type(getattr(self.config, section)).model_fields, *PLAIN_OPTIONS]
+        for name in options:
+            if name not in known:
+                nearest = difflib.get_close_matches(name, known, n=1)
+                hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; there are {', '.join(known)}"
+                raise TypeError(f"{type(self).__name__} has no option {name!r}{hint}")
+        given = {name: value for name, value in options.items() if value is not None}
+        plain = {name: given.pop(name) for name in PLAIN_OPTIONS if name in given}
+        arguments = load_config({section: {**(framework_config or {}), **given}})
+        return {
+            **self.config.framework_options(self.framework),
+            **arguments.framework_options(self.framework),
+            **plain,
+        }
+
+    @property
+    def data_folder(self) -> str:
+        """The address of the data."""
+        return self.dataset.folder
+
+    @property
+    def backend_type(self) -> str:
+        """Where the data lie: "file", "directio", "s3", "azure" or another scheme of fsspec."""
+        backend = backend_of(split_address(self.data_folder)[0])
+        return BACKENDS.get(backend, backend)
+
+    @property
+    def format_type(self) -> str:
+        """The files' format; lists the files where the configuration does not say it."""
+        if self.config.is_set("dataset.format"):
+            return self.config.dataset.format
+        return self.dataset.format.name
+
+    @property
+    def config_info(self) -> dict[str, Any]:
+        """The settings in force, in one dict."""
+        return {
+            "framework": self.framework,
+            "data_folder": self.data_folder,
+            "backend_type": self.backend_type,
+            "format": self.config.dataset.format if self.config.is_set("dataset.format") else None,
+            **self.options,
+        }
+
+    def __len__(self) -> int:
+        """Samples an epoch on this rank, without those of a batch that `drop_last` leaves out."""
+        samples = len(self._loader.sampler)
+        return samples - samples % self._loader.batch_size if self._loader.drop_last else samples
+
+    def stats(self) -> dict[str, Any]:
+        """What this process has read, as :meth:`dlio_fast.Loader.stats` has it."""
+        return self._loader.stats()
+
+    def close(self) -> None:
+        """Stop all threads of this process and end running passes."""
+        self._loader.close()
+
+
+def _sample_fields(fields: Sequence[str] | None, return_labels: bool) -> tuple[tuple[str, ...], str]:
+    """Return the fields that a sample is made of, and whether it is "bare", a "pair" or a "dict"."""
+    names = tuple(fields or (PAYLOAD,))
+    if not return_labels:
+        return names, "bare" if len(names) == 1 else "dict"
+    if len(names) > 1:
+        raise ConfigError(f"return_labels makes pairs of one field and its label; fields names {len(names)}")
+    return (*names, LABEL), "pair"
