@@ -1,13 +1,17 @@
-"""The number of the next epoch, in memory that the workers of PyTorch's DataLoaders share."""
+"""The number of the next epoch, shared with the worker processes of PyTorch's DataLoaders."""
 
 from __future__ import annotations
 
-import torch
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from multiprocessing import context, reduction
 
 LATEST = 2**31 - 1
-
-_WORKERS = 256
-_PASSES = 1024
+RECENT = 64
+"""Passes that late workers can still join."""
 
 
 class SharedEpoch:
@@ -15,33 +19,57 @@ class SharedEpoch:
 
     The DataLoader does not tell the process that it runs in when a pass begins; its workers do, each for
     itself, whenever it gets there, and with a copy of the data set. All workers of a pass must come to
-    the same epoch, or samples would be missing and others double. So the first of them writes down
-    which epoch the pass has, where the others find it. What tells one pass from another is the base seed
-    that the DataLoader draws for each set of workers; how often each worker has seen that seed before,
-    as programs that seed torch anew for each epoch draw the same one again; and how many passes the
-    worker's process has made, as persistent workers make several.
+    the same epoch, or samples would be missing and others double. So the first of them notes which epoch
+    the pass has, where the others find it. What tells a pass from others is the base seed that the
+    DataLoader draws for each set of workers, the number of passes that a worker process has made, and
+    who has begun it: torch seeded anew for each pass draws the same base seed again.
 
-    There is no lock: workers that arrive at the same time write the same. Each reads the next epoch
-    before it looks for its pass, and counts the epoch up only after it has written the pass down. Who
-    does not find the pass has therefore read the same epoch as whoever is about to write it.
+    The notes are in an unnamed file in memory, with a lock that goes with the process that dies. Workers
+    that are forked inherit it, those that are spawned get it handed; any other copy counts for itself.
     """
 
-    def __init__(self):
-        # [0] the next epoch; then for each worker the last base seed and how often it came before; then
-        # the latest passes by hash, tag and epoch in one word.
-        self._shared = torch.zeros(1 + 2 * _WORKERS + _PASSES, dtype=torch.int64).share_memory_()
-        self._repeats = 0
-        self._passes = 0
+    def __init__(self) -> None:
+        self.__setstate__({"epoch": 0})
+
+    def __del__(self):
+        if hasattr(self, "_fd"):
+            os.close(self._fd)
+
+    def __getstate__(self) -> dict:
+        if context.get_spawning_popen() is not None:
+            return {"shared": reduction.DupFd(self._fd)}
+        with self._notes() as notes:
+            return {"epoch": notes["next"]}
 
     def __setstate__(self, state: dict) -> None:
-        self.__dict__.update(state)
-        self._shared.share_memory_()  # a plain pickle has made a copy of it
+        self._made = 0
+        if "shared" in state:
+            self._fd = state["shared"].detach()
+        else:
+            self._fd = os.memfd_create("dlio_fast epoch")
+            os.write(self._fd, json.dumps({"next": state["epoch"], "passes": []}).encode())
+
+    @contextlib.contextmanager
+    def _notes(self) -> Iterator[dict]:
+        """What is noted, locked; changes to it are written back."""
+        # Opened anew, as the lock belongs to the opening: threads and forked processes share ours.
+        with open(f"/proc/self/fd/{self._fd}", "r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                notes = json.load(file)
+                yield notes
+                file.seek(0)
+                json.dump(notes, file)
+                file.truncate()  # writes out first
+            finally:
+                fcntl.flock(file, fcntl.LOCK_UN)  # closing is not enough if a fork came in between
 
     def set(self, epoch: int) -> None:
         """Make the next pass that epoch. Raises ValueError outside 0 ... 2**31 - 1."""
         if not 0 <= epoch <= LATEST:
             raise ValueError(f"epoch {epoch} is not within 0 ... {LATEST}")
-        self._shared[0] = epoch
+        with self._notes() as notes:
+            notes["next"] = int(epoch)
 
     def take(self, worker=None) -> int:
         """Begin a pass and return its epoch.
@@ -51,25 +79,16 @@ class SharedEpoch:
         worker : torch.utils.data.WorkerInfo, optional
             What ``get_worker_info()`` returned.
         """
-        epoch = int(self._shared[0])
-        if worker is not None:
-            key = hash(self._pass_of(worker))
-            place = 1 + 2 * _WORKERS + key % _PASSES
-            tag = (key // _PASSES) % LATEST + 1
-            found, known = divmod(int(self._shared[place]), LATEST + 1)
-            if found == tag:
-                return known
-            self._shared[place] = tag * (LATEST + 1) + epoch
-        if int(self._shared[0]) == epoch:
-            self._shared[0] = epoch + 1
-        return epoch
-
-    def _pass_of(self, worker) -> tuple[int, int, int]:
-        base_seed = worker.seed - worker.id
-        if not self._passes:  # the first of this process
-            mine = self._shared[1 + 2 * (worker.id % _WORKERS) :][:2]
-            repeats = int(mine[1]) + 1 if int(mine[0]) == base_seed else 0
-            mine[0], mine[1] = base_seed, repeats
-            self._repeats = repeats
-        self._passes += 1
-        return base_seed, self._repeats, self._passes
+        with self._notes() as notes:
+            if worker is not None:
+                self._made += 1
+                key = [worker.seed - worker.id, worker.num_workers, self._made]
+                for known in notes["passes"]:
+                    if known["key"] == key and worker.id not in known["begun"]:
+                        known["begun"].append(worker.id)
+                        return known["epoch"]
+                begun = {"key": key, "epoch": notes["next"], "begun": [worker.id]}
+                notes["passes"] = [begun, *notes["passes"][: RECENT - 1]]
+            epoch = notes["next"]
+            notes["next"] += 1
+            return epoch
