@@ -158,6 +158,23 @@ def test_workers_agree_in_whatever_order_they_arrive(data):
             expected += 1
 
 
+def begin_passes(epochs, count, queue):
+    queue.put([epochs.take() for _ in range(count)])
+
+
+def test_passes_that_begin_in_several_processes_at_once_are_all_counted():
+    epochs = SharedEpoch()
+    fork = multiprocessing.get_context("fork")
+    queue = fork.Queue()
+    processes = [fork.Process(target=begin_passes, args=(epochs, 300, queue)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    taken = [epoch for _ in processes for epoch in queue.get(timeout=60)]
+    for process in processes:
+        process.join()
+    assert sorted(taken) == list(range(1200))
+
+
 # -- however they are started --
 
 
@@ -168,8 +185,9 @@ def test_workers_that_are_started_afresh_do_the_same(folder, method):
     loader = batched(ds, num_workers=2, multiprocessing_context=method, persistent_workers=True)
     ds.set_epoch(0)
     assert [numbers(loader), numbers(loader)] == epochs[:2]
-    ds.set_epoch(2)
-    assert numbers(loader) == epochs[2]
+    ds.set_epoch(1)
+    assert numbers(loader) == epochs[1]
+    assert numbers(ds.batches()) == epochs[2]
 
 
 def test_workers_may_be_forked_in_the_middle_of_a_pass(folder):
