@@ -1,4 +1,4 @@
-"""``python -m benchmarks [CASE…]``: run the side-by-side cases and write benchmarks/RESULTS.md and its picture."""
+"""``python -m benchmarks [CASE…]``: run the cases side by side; write RESULTS.md and its picture."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from functools import partial
 
 import numpy as np
 import torch
@@ -44,15 +45,21 @@ def npz_warm() -> Case:
         {
             "numpy.load": lambda: peers.numpy_loop(ours),
             "preadv": peers.PreadvIntoReusedBuffer(ours),
-            "dlio_fast": lambda it=loader(ours): drain(it),
-            "dlio_fast, aligned files": lambda it=loader(aligned): drain(it),
-            "dlio_fast, no crc": lambda it=loader(ours, verify=False): drain(it),
+            "dlio_fast": partial(drain, loader(ours)),
+            "dlio_fast, aligned files": partial(drain, loader(aligned)),
+            "dlio_fast, no crc": partial(drain, loader(ours, verify=False)),
         },
         [
             Goal("numpy's files, crc verified, against numpy.load", "dlio_fast", "numpy.load", 3.5, 4.5),
             Goal("the same against preadv into a reused buffer", "dlio_fast", "preadv", 0.75, 0.9),
-            Goal("aligned files, crc verified, against numpy.load", "dlio_fast, aligned files", "numpy.load", 3.5, 4.5),
-            Goal("the same against preadv into a reused buffer", "dlio_fast, aligned files", "preadv", 0.75, 0.9),
+            Goal(
+                "aligned files, crc verified, against numpy.load",
+                "dlio_fast, aligned files", "numpy.load", 3.5, 4.5,
+            ),
+            Goal(
+                "the same against preadv into a reused buffer",
+                "dlio_fast, aligned files", "preadv", 0.75, 0.9,
+            ),
         ],
     )  # fmt: skip
 
@@ -103,7 +110,7 @@ def npz_large() -> Case:
     data.warm(files)
     return Case(
         "npz_large", "8 × 140 MB stored NPZ, batches of 1", data.total_bytes(files),
-        {"numpy.load": lambda: peers.numpy_loop(files), "dlio_fast": lambda it=loader(files, 1): drain(it)},
+        {"numpy.load": lambda: peers.numpy_loop(files), "dlio_fast": partial(drain, loader(files, 1))},
         [Goal("against numpy.load", "dlio_fast", "numpy.load", 3.0, 4.5)],
     )  # fmt: skip
 
@@ -115,7 +122,7 @@ def npy_small() -> Case:
         "npy_small", "20,000 × 50 KB NPY, batches of 64", data.total_bytes(files),
         {
             "numpy.load": lambda: peers.numpy_loop(files, None),
-            "dlio_fast": lambda it=loader(files, 64): drain(it),
+            "dlio_fast": partial(drain, loader(files, 64)),
         },
         [Goal("files/s against numpy.load", "dlio_fast", "numpy.load", 5.0, 8.0)],
         items=len(files),
@@ -129,8 +136,8 @@ def npz_deflated() -> Case:
         "npz_deflated", "24 × 5 MiB savez_compressed, uint8 values 0–15", 24 * 5 * MIB,
         {
             "numpy.load": lambda: peers.numpy_loop(files),
-            "dlio_fast, 1 thread": lambda it=loader(files, threads=1): drain(it),
-            "dlio_fast, 2 threads": lambda it=loader(files, threads=2): drain(it),
+            "dlio_fast, 1 thread": partial(drain, loader(files, threads=1)),
+            "dlio_fast, 2 threads": partial(drain, loader(files, threads=2)),
         },
         [
             Goal("one thread against numpy.load", "dlio_fast, 1 thread", "numpy.load", 2.0, 2.7),
@@ -173,7 +180,12 @@ def first_batch() -> Case:
             "stock DataLoader, 2 workers": lambda: next(iter(stock)) is None,
             "dlio_fast": lambda: next(iter(ours)) is None,
         },
-        [Goal("time against the stock DataLoader", "dlio_fast", "stock DataLoader, 2 workers", 0.2, 0.05, "seconds")],
+        [
+            Goal(
+                "time against the stock DataLoader",
+                "dlio_fast", "stock DataLoader, 2 workers", 0.2, 0.05, "seconds",
+            )
+        ],
         rounds=15,
     )  # fmt: skip
 

@@ -17,7 +17,8 @@ def peak():  # VmHWM, not ru_maxrss: the latter starts from the parent's
     return next(int(l.split()[1]) * 1024 for l in open("/proc/self/status") if l.startswith("VmHWM"))
 files, batch, prefetch = json.loads(sys.stdin.read())
 before = peak()
-loader = df.Loader(df.Dataset.from_files(files, fields=["x"]), batch_size=batch, prefetch_bytes=prefetch, shuffle=True)
+dataset = df.Dataset.from_files(files, fields=["x"])
+loader = df.Loader(dataset, batch_size=batch, prefetch_bytes=prefetch, shuffle=True)
 size = 0
 for epoch in range(2):
     for b in loader:
@@ -43,7 +44,8 @@ iterator = iter(loader)
 seconds = time.perf_counter() - begin
 iterator.close()
 kept = len(files.names) + files.offsets.nbytes
-print(json.dumps({"seconds": seconds, "bytes_per_file": max(kept, rss() - before - (32 << 20)) / n, "kept": kept / n}))
+used = max(kept, rss() - before - (32 << 20))
+print(json.dumps({"seconds": seconds, "bytes_per_file": used / n, "kept": kept / n}))
 """
 
 
@@ -56,13 +58,14 @@ def _run(program: str, *args: str, stdin: str = "") -> dict:
 
 def _goal(text: str, value: float, must: float, unit: str) -> dict:
     return {
-        "text": text, "median": value, "spread": f"{value:.4g}", "must": round(must, 1), "reach": round(must, 1),
-        "unit": unit, "less_is_better": True, "verdict": "reached" if value <= must else "MISSED",
+        "text": text, "median": value, "spread": f"{value:.4g}",
+        "must": round(must, 1), "reach": round(must, 1), "unit": unit,
+        "less_is_better": True, "verdict": "reached" if value <= must else "MISSED",
     }  # fmt: skip
 
 
 def peak_rss() -> dict:
-    """Peak resident memory over the interpreter's, with a consumer that holds one batch and takes the next."""
+    """Peak resident memory over the interpreter's; the consumer holds one batch and takes the next."""
     files = data.numpy_npz(200, (5 * MIB // 2048, 2048))
     goals = []
     for scheme in ("", "direct://"):

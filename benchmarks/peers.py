@@ -75,12 +75,13 @@ def stock_loader(files: list[str], batch_size: int, workers: int = 2) -> torch.u
 def fio(files: list[str], engine: str, *, jobs: int, depth: int, rw: str = "read") -> float:
     """Bytes per second of fio over the files, each read once, O_DIRECT, 1 MiB requests."""
     folder = os.path.commonpath([os.path.dirname(path) for path in files])
-    names = [
-        os.path.relpath(path, folder) for path in files
-    ]  # a line of a job file has 4,096 characters at most
-    lines = ["[global]", f"directory={folder}", f"ioengine={engine}", f"iodepth={depth}", "direct=1", "bs=1m", f"rw={rw}", "thread=1",
-             "group_reporting=1", "file_service_type=sequential", "invalidate=0",
-             *(["fixedbufs=1"] if engine == "io_uring" else [])]  # fmt: skip
+    # relative: a line of a job file has 4,096 characters at most
+    names = [os.path.relpath(path, folder) for path in files]
+    lines = [
+        "[global]", f"directory={folder}", f"ioengine={engine}", f"iodepth={depth}", "direct=1", "bs=1m",
+        f"rw={rw}", "thread=1", "group_reporting=1", "file_service_type=sequential", "invalidate=0",
+        *(["fixedbufs=1"] if engine == "io_uring" else []),
+    ]  # fmt: skip
     for job in range(jobs):
         lines += [f"[job{job}]", "filename=" + ":".join(names[job::jobs])]
     with tempfile.NamedTemporaryFile("w", suffix=".fio") as spec:

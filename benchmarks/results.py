@@ -75,19 +75,19 @@ def _markdown(everything: dict) -> str:
     lines = [
         "# Results",
         "",
-        f"Measured on {len(os.sched_getaffinity(0))} cores ({_cpu_model()}), a shared virtual machine: absolute figures",
-        "drift, paired ratios hold. Contenders run in turn, in rotating order; figures are medians over the rounds,",
-        "with the middle half in brackets. `make bench` measures anew.",
+        f"Measured on {len(os.sched_getaffinity(0))} cores ({_cpu_model()}), a shared virtual machine:",
+        "absolute figures drift, paired ratios hold. Contenders run in turn, in rotating order; figures are",
+        "medians over the rounds, with the middle half in brackets. `make bench` measures anew.",
         "",
         "| case | figure | measured | must reach | reach for | |",
         "|---|---|---|---|---|---|",
     ]
     for case in everything.values():
         for goal in case["goals"]:
-            sign = "≤ " if goal["less_is_better"] else ""
+            sign, unit = "≤ " if goal["less_is_better"] else "", goal["unit"]
             lines.append(
-                f"| {case['title']} | {goal['text']} | {goal['spread']}{goal['unit']} "
-                f"| {sign}{goal['must']}{goal['unit']} | {sign}{goal['reach']}{goal['unit']} | {goal['verdict']} |"
+                f"| {case['title']} | {goal['text']} | {goal['spread']}{unit} "
+                f"| {sign}{goal['must']}{unit} | {sign}{goal['reach']}{unit} | {goal['verdict']} |"
             )
     lines += ["", "![Throughput side by side](results.png)", ""]
     for case in everything.values():
@@ -129,9 +129,8 @@ def _draw(everything: dict, path: Path) -> None:
         medians = [statistics.median(row) for row in rows]
         errors = [[m - min(row) for m, row in zip(medians, rows, strict=True)],
                   [max(row) - m for m, row in zip(medians, rows, strict=True)]]  # fmt: skip
-        ours = ["fio" not in n and "numpy.load" not in n and "stock" not in n and "preadv" not in n and "DLIO" not in n
-                for n in names]  # fmt: skip
-        colors = ["tab:blue" if own else "tab:gray" for own in ours]
+        peers = ("fio", "numpy.load", "stock", "preadv", "DLIO")
+        colors = ["tab:gray" if any(peer in name for peer in peers) else "tab:blue" for name in names]
         axis.barh(names, medians, xerr=errors, color=colors, error_kw={"lw": 0.8, "ecolor": "black"})
         axis.invert_yaxis()
         axis.set_title(f"{case['title']}: GB/s", fontsize=9, loc="left")

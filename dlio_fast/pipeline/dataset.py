@@ -142,7 +142,8 @@ class Dataset:
         wanted = getattr(self.config.dataset, key)
         if len(files) < wanted:
             raise DlioFastFileNotFoundError(
-                2, f"{len(files)} of {wanted} files are there (dataset.{key}); `dlio-fast generate` makes them",
+                2,
+                f"{len(files)} of {wanted} files are there (dataset.{key}); `dlio-fast generate` makes them",
                 self.folder,
             )  # fmt: skip
         if len(files) > wanted:
@@ -195,7 +196,7 @@ class Dataset:
         )
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        """One sample: field -> array of the sample's shape (0-d fields are 0-d arrays), read and verified now."""
+        """One sample, read and verified now: field -> array of the sample's shape, 0-d for scalars."""
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, np.ndarray]]:

@@ -40,7 +40,8 @@ class Sampler:
     def __post_init__(self):
         if self.n < 0 or self.world_size < 1 or not 0 <= self.rank < self.world_size:
             raise ValueError(
-                f"need n >= 0 and 0 <= rank < world_size, not n {self.n}, rank {self.rank} of {self.world_size}"
+                "need n >= 0 and 0 <= rank < world_size, "
+                f"not n {self.n}, rank {self.rank} of {self.world_size}"
             )
 
     def __len__(self) -> int:
