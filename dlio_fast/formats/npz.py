@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -30,6 +31,7 @@ class NpzFile(Mapping):
 
     def __init__(self, archive: _core.Archive, *, mmap: bool = False, verify: bool = True):
         self._archive = archive
+        self._lock = threading.Lock()  # the archive serves one thread at a time
         self._mmap = mmap
         self._verify = verify
         self._members = {member["name"]: member for member in archive.members()}
@@ -50,13 +52,17 @@ class NpzFile(Mapping):
         return key in self._members or f"{key}.npy" in self._members
 
     def __getitem__(self, key: str) -> np.ndarray | bytes:
-        if self._archive.closed:
-            raise ClosedError(f"{self.path}: the archive is closed")
         member = self._members.get(key) or self._members.get(f"{key}.npy")
         if member is None:
             raise MemberError(
                 f"{self.path}: no member {key!r}; it has {', '.join(self.files) or 'none'}", self.path, key
             )
+        with self._lock:
+            if self._archive.closed:
+                raise ClosedError(f"{self.path}: the archive is closed")
+            return self._read(key, member)
+
+    def _read(self, key: str, member: dict) -> np.ndarray | bytes:
         stored_name = member["stored_name"]
         if not member["name"].endswith(".npy"):
             raw = bytes(self._archive.read_raw(stored_name, self._verify))
@@ -68,7 +74,8 @@ class NpzFile(Mapping):
 
     def close(self) -> None:
         """Close the file; arrays already read stay valid."""
-        self._archive.close()
+        with self._lock:
+            self._archive.close()
 
     def __enter__(self) -> NpzFile:
         return self

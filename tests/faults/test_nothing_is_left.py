@@ -163,6 +163,26 @@ def test_batches_that_are_kept_never_change(files):
     assert all((array == first[:, None]).all() for array, first in kept)
 
 
+def test_threads_may_share_an_archive(tmp_path):
+    arrays = {f"a{i}": np.random.default_rng(i).integers(0, 16, 300_000, np.uint8) for i in range(4)}
+    np.savez_compressed(tmp_path / "f.npz", **arrays)
+    archive, wrong = df.load(tmp_path / "f.npz"), []
+
+    def read(name):
+        for _ in range(20):
+            if not np.array_equal(archive[name], arrays[name]):
+                wrong.append(name)
+        wrong.remove(name + " still reading")
+
+    readers = [threading.Thread(target=read, args=(name,)) for name in arrays]
+    wrong.extend(name + " still reading" for name in arrays)
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    assert not wrong
+
+
 def test_a_view_keeps_the_memory(files):
     loader = df.Loader(df.Dataset.from_files(files), batch_size=4, threads=2)
     view = memoryview(next(iter(loader))["x"][2, 100:200])
