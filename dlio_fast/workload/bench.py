@@ -9,14 +9,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from tqdm import tqdm
-
 from .._limits import default_threads
 from ..config import split_address
 from ..errors import DlioFastFileNotFoundError
 from ..storage.files import list_files
 from ..storage.local import Address, ReadMany, local_path
 from ..storage.memory import SHARED_KEEP
+from .bar import Bar
 from .metrics import Quantiles
 from .pagecache import cache_state, drop_caches, resident_fraction
 
@@ -145,12 +144,8 @@ def bench(
 
 def _read_all(reader: ReadMany, count: int, resident: float | None, progress: bool | None) -> BenchRound:
     before, started = _cpu_seconds(), time.perf_counter()
-    nbytes = 0
-    with tqdm(
-        total=count, desc="read", unit="file", disable=None if progress is None else not progress
-    ) as bar:
-        for _, buffer in reader:
-            nbytes += buffer.nbytes
+    with Bar(show=progress, total=count, desc="read", unit="file") as bar:
+        for _ in reader:
             bar.update()
         seconds, cpu_seconds = time.perf_counter() - started, _cpu_seconds() - before
     stats = reader.stats()

@@ -42,15 +42,13 @@ def _resident_pages(path: str) -> np.ndarray | None:
     if not os.access(path, os.W_OK):
         return None  # the kernel then says that all pages are resident
     try:
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as view:
-            pages = np.empty(-(-len(view) // mmap.PAGESIZE), np.uint8)
-            content = np.frombuffer(view, np.uint8)
-            libc = ctypes.CDLL(None, use_errno=True)
-            address, length = ctypes.c_void_p(content.ctypes.data), ctypes.c_size_t(len(content))
-            failed = libc.mincore(address, length, ctypes.c_void_p(pages.ctypes.data))
-            del content  # else the map cannot be closed
+        with open(path, "rb") as file:
+            content = np.frombuffer(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ), np.uint8)
     except (OSError, ValueError):  # ValueError: the file is empty
         return None
+    pages = np.empty(-(-len(content) // mmap.PAGESIZE), np.uint8)
+    address, length = ctypes.c_void_p(content.ctypes.data), ctypes.c_size_t(len(content))
+    failed = ctypes.CDLL(None).mincore(address, length, ctypes.c_void_p(pages.ctypes.data))
     return None if failed else pages
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 
-import numpy as np
-from tqdm import tqdm
+from numpy.random import default_rng  # now, as importing it may swallow a Ctrl-C
 
 from ..config import Config, TimeSpec
 from ..errors import ConfigError, DlioFastFileNotFoundError
+from ..storage.local import local_path
+from .bar import Bar
 from .generate import GenerateResult, generate
 from .metrics import PhaseMetrics, Progress, Quantiles, Step, mean_and_stdev
 from .pagecache import drop_caches, resident_fraction
@@ -222,21 +224,21 @@ class _Trainer:
         self.sources = sources
         self.drop = drop
         self.progress_points = Progress()
-        self._hide_bar = None if progress is None else not progress
+        self._progress = progress
         self._clock = 0.0
         self._samples = self._bytes = 0
 
     def settings(self) -> dict:
         """Return what the run does with which settings."""
         cfg, source = self.cfg, self.sources["train"]
-        if not len(source.dataset.files):
-            folder = cfg.data_address
-            raise DlioFastFileNotFoundError(2, "no training files; `dlio-fast generate` makes them", folder)
+        address = cfg.data_address
+        if not os.path.isdir(local_path(address)[0]) or not len(source.dataset.files):
+            raise DlioFastFileNotFoundError(2, "no training files; `dlio-fast generate` makes them", address)
         stats = source.stats()
         return {
             "config": cfg.source,
             "framework": cfg.framework,
-            "data_folder": cfg.data_address,
+            "data_folder": address,
             "drop_caches": self.drop,
             "format": source.dataset.format.name,
             "files": len(source.dataset.files),
@@ -296,13 +298,12 @@ class _Trainer:
     ) -> tuple[list[Step], float]:
         """The loop itself: returns its steps and its wall time."""
         clock, train = time.perf_counter, self.cfg.train
-        rng = np.random.default_rng([train.seed, epoch if train.seed_change_epoch else 0, kind == "train"])
+        rng = default_rng([train.seed, epoch if train.seed_change_epoch else 0, kind == "train"])
         known = len(source) if limit is None else min(limit, len(source))
         steps: list[Step] = []
         samples, before = self._samples, source.stats()["bytes_read"]
         self.progress_points.note(self._clock, samples, self._bytes)
-        bar = tqdm(total=known, desc=f"{kind} epoch {epoch}", unit="step", disable=self._hide_bar)
-        with bar:
+        with Bar(show=self._progress, total=known, desc=f"{kind} epoch {epoch}", unit="step") as bar:
             started = noted = asked = clock()
             batches = source.epoch(epoch - 1)
             while limit is None or len(steps) < limit:
