@@ -17,6 +17,8 @@ from . import data, peers
 from .runner import Case, Goal
 
 MIB = 1 << 20
+DLIO_SHAPE = (5 * MIB // 2048, 2048, 1)
+"""One sample of 5 MiB, the sample axis last, as in DLIO's files."""
 
 
 def drain(loader: df.Loader) -> int:
@@ -38,7 +40,7 @@ def loader(
 
 
 def npz_warm() -> Case:
-    ours, aligned = data.numpy_npz(200, (5 * MIB // 2048, 2048)), data.aligned_npz(200, 5 * MIB)
+    ours, aligned = data.numpy_npz(200, DLIO_SHAPE), data.aligned_npz(200, 5 * MIB)
     data.warm(ours + aligned)
     return Case(
         "npz_warm", "200 × 5 MiB stored NPZ, batches of 8", data.total_bytes(ours),
@@ -65,7 +67,7 @@ def npz_warm() -> Case:
 
 
 def npz_cold() -> Case:
-    plain, aligned = data.numpy_npz(200, (5 * MIB // 2048, 2048)), data.aligned_npz(200, 5 * MIB)
+    plain, aligned = data.numpy_npz(200, DLIO_SHAPE), data.aligned_npz(200, 5 * MIB)
     size = data.total_bytes(plain)
 
     def contender(files: list[str], verify: bool):
@@ -130,7 +132,7 @@ def npy_small() -> Case:
 
 
 def npz_deflated() -> Case:
-    files = data.numpy_npz(24, (5 * MIB // 2048, 2048), compressed=True, high=16)
+    files = data.numpy_npz(24, DLIO_SHAPE, compressed=True, high=16)
     data.warm(files)
     return Case(
         "npz_deflated", "24 × 5 MiB savez_compressed, uint8 values 0–15", 24 * 5 * MIB,
@@ -153,7 +155,7 @@ def _take(torch_loader) -> int:
 def torch_warm() -> Case:
     from dlio_fast.torch import DlioPyTorchDataset
 
-    files = data.numpy_npz(200, (5 * MIB // 2048, 2048))
+    files = data.numpy_npz(200, DLIO_SHAPE)
     data.warm(files)
     folder = os.path.dirname(files[0])
     dataset = DlioPyTorchDataset(

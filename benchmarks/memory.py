@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from . import data
+from .cases import DLIO_SHAPE
 
 MIB = 1 << 20
 
@@ -66,7 +67,7 @@ def _goal(text: str, value: float, must: float, unit: str) -> dict:
 
 def peak_rss() -> dict:
     """Peak resident memory over the interpreter's; the consumer holds one batch and takes the next."""
-    files = data.numpy_npz(200, (5 * MIB // 2048, 2048))
+    files = data.numpy_npz(200, DLIO_SHAPE)
     goals = []
     for scheme in ("", "direct://"):
         got = _run(_PEAK, stdin=json.dumps([[scheme + path for path in files], 8, 128 * MIB]))
