@@ -127,7 +127,7 @@ class ReadMany:
         checksum: bool = False,
     ):
         if (threads is not None and threads < 1) or prefetch_bytes < 0:
-            raise ValueError(f"threads ({threads}) must be at least 1, prefetch_bytes ({prefetch_bytes}) at least 0")
+            raise ValueError(f"need threads >= 1 and prefetch_bytes >= 0, not {threads} and {prefetch_bytes}")
         self._uris: Iterator[Address] | None = iter(uris)
         self._held: Address | None = None
         self._cut_short = False

@@ -204,7 +204,7 @@ def test_a_reader_that_is_through_stays_so(files):
 
 def test_wrong_settings_are_refused():
     for wrong in ({"threads": 0}, {"threads": -1}, {"prefetch_bytes": -1}):
-        with pytest.raises(ValueError, match="must be at least"):
+        with pytest.raises(ValueError, match="need threads >= 1"):
             df.read_many([], **wrong)
 
 
