@@ -246,7 +246,7 @@ static void test_zip64_end_record(void)
 
 static void test_large_directory(void)
 {
-	static char names[400][60];
+	static char names[400][80];
 
 	start();
 	for (int i = 0; i < 400; i++) {
