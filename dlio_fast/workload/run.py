@@ -22,7 +22,7 @@ _SETTINGS = (
     "batch_size", "shuffle", "seed", "drop_last", "verify", "direct", "threads", "prefetch_bytes",
 )  # fmt: skip
 _COUNTERS = ("bytes_read", "direct_bytes", "reads", "files", "fallbacks")
-_NOTE_SECONDS = 0.02  # how often bytes are asked of the core
+_NOTE_SECONDS = 0.02  # the core is not asked for its counters more often
 
 
 @dataclass(frozen=True)
@@ -304,7 +304,7 @@ class _Trainer:
         samples, before = self._samples, source.stats()["bytes_read"]
         self.progress_points.note(self._clock, samples, self._bytes)
         with Bar(show=self._progress, total=known, desc=f"{kind} epoch {epoch}", unit="step") as bar:
-            started = noted = asked = clock()
+            started = note_at = asked = clock()
             batches = source.epoch(epoch - 1)
             while limit is None or len(steps) < limit:
                 batch = next(batches, None)
@@ -319,10 +319,10 @@ class _Trainer:
                 steps.append(Step(arrived - asked, done - arrived, count))
                 samples += count
                 bar.update()
-                if done - noted >= _NOTE_SECONDS:
+                if done >= note_at:
                     nbytes = self._bytes + source.stats()["bytes_read"] - before
                     self.progress_points.note(self._clock + done - started, samples, nbytes)
-                    noted = done
+                    note_at = done + max(_NOTE_SECONDS, 100 * (clock() - done))  # 1 % of the time
                 asked = clock()
             seconds = clock() - started
         del batches  # what was read ahead is dropped
