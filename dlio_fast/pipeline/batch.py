@@ -25,7 +25,7 @@ def _field(batch: _core.Batch, buffer: _core.Buffer | None, index: int, field: F
     loose = batch.loose(index)
     offset = batch.offset(index)
     if loose is None:
-        return np.ndarray((len(batch), *field.shape), field.dtype, buffer, offset)
+        return np.ndarray((len(batch), *field.shape), field.dtype, buffer, offset)  # type: ignore[arg-type]
     samples = []
     for i, sample in enumerate(loose):
         if sample is None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 import warnings
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from .. import _core
-from ..config import Config, load_config
+from ..config import Config, load_config, split_address
 from ..errors import ConfigError, DataError, DlioFastFileNotFoundError, DlioFastOSError, SampleError
 from ..formats import FileSpec, Format, format_for, format_named, format_names
 from ..storage.files import FileList, list_files, list_folder
@@ -41,11 +43,14 @@ class Dataset:
     fields : sequence of str, optional
         Which arrays make up a sample; default all that the files have.
     data_folder : str or path-like, optional
-        Instead of the config's.
+        Instead of the config's; a plain path is read past the page cache where the config asks for it.
 
     Attributes
     ----------
     config : Config or None
+    split : str or None
+    folder : str or None
+        The address of the data.
 
     Notes
     -----
@@ -64,9 +69,9 @@ class Dataset:
             raise ConfigError(f"split {split!r} is not one of {', '.join(SPLITS)}")
         self.config: Config | None = config if isinstance(config, Config) else load_config(config)
         self._setup(fields, DLIO_SAMPLE_AXIS, self.config.dataset.sizes_are_ragged)
-        self._split = split
+        self.split = split
         if data_folder is not None:
-            self.folder = str(data_folder)
+            self.folder = _folder_address(data_folder, self.config)
         elif self.config.is_set("dataset.data_folder"):
             self.folder = self.config.data_address
         else:
@@ -106,7 +111,7 @@ class Dataset:
         self = cls.__new__(cls)
         self.config = None
         self.folder = None
-        self._split = None
+        self.split = None
         self._setup(fields, sample_axis, ragged)
         self._format = None if format is None else format_named(format)
         suffixes = [self._format.suffix] if self._format else ["." + name for name in format_names()]
@@ -123,6 +128,7 @@ class Dataset:
         self._ring: _core.Ring | None = None
         self._plan: _core.Plan | None = None
         self._lock = threading.Lock()
+        _datasets.add(self)
 
     def __getstate__(self) -> dict:
         return {k: v for k, v in self.__dict__.items() if k not in ("_ring", "_plan", "_lock")}
@@ -134,7 +140,7 @@ class Dataset:
     @functools.cached_property
     def files(self) -> FileList:
         """The files, in order; listed when first asked for."""
-        subfolder, key = SPLITS[self._split]
+        subfolder, key = SPLITS[self.split]
         suffixes = [self._format.suffix] if self._format else ["." + name for name in format_names()]
         files = _list_split(self.folder, subfolder, suffixes)
         if not self.config.is_set(f"dataset.{key}"):
@@ -236,20 +242,40 @@ class Dataset:
 
     def __repr__(self) -> str:
         where = self.folder or (repr(self.files) if "files" in self.__dict__ else "")
-        return f"<dlio_fast.Dataset {self._split or ''} {where}>"
+        return f"<dlio_fast.Dataset {self.split or ''} {where}>"
 
 
 def _sample(values: np.ndarray | list[np.ndarray], i: int) -> np.ndarray:
     return values[i] if isinstance(values, list) else values[i, ...]
 
 
+def _folder_address(folder: Address, config: Config) -> str:
+    address = os.fsdecode(os.fspath(folder))
+    direct = config.reader.odirect or config.storage.storage_type == "direct_fs"
+    return f"direct://{address}" if direct and not split_address(address)[0] else address
+
+
 def _list_split(folder: str, subfolder: str, suffixes: list[str]) -> FileList:
-    """The files below ``folder/subfolder`` where that exists, else (for training) in the folder itself."""
+    """The files of one split.
+
+    Those below ``train/`` or ``valid/``; where neither is there, all files are for training.
+    """
     path, _ = local_path(folder)
-    base = folder.rstrip("/")
+    if subfolder == "train" and not any(
+        os.path.isdir(os.path.join(path, name)) for name, _ in SPLITS.values()
+    ):
+        return list_folder(folder, suffixes)
     try:
-        return list_folder(f"{base}/{subfolder}", suffixes)
+        return list_folder(f"{folder.rstrip('/')}/{subfolder}", suffixes)
     except FileNotFoundError:
-        if subfolder != "train":
-            return FileList(path.encode(), [])
-    return list_folder(folder, suffixes)
+        return FileList(b"", [])
+
+
+def _forget_inherited() -> None:
+    # A thread of the parent's may hold their locks for ever here.
+    for dataset in list(_datasets):
+        dataset._forget()
+
+
+_datasets: weakref.WeakSet[Dataset] = weakref.WeakSet()
+os.register_at_fork(after_in_child=_forget_inherited)

@@ -33,7 +33,8 @@ class Loader:
     ----------
     dataset : Dataset
     batch_size : int, optional
-        Samples a batch; default ``reader.batch_size`` of the data set's config, else 1.
+        Samples a batch; default ``reader.batch_size`` of the data set's config, or ``batch_size_eval``
+        for its split "valid", else 1.
     shuffle : bool, optional
         Default: whether the config shuffles, else False.
     seed : int, optional
@@ -331,7 +332,7 @@ def _config_defaults(dataset: Dataset) -> dict:
     reader, train = dataset.config.reader, dataset.config.train
     shuffles = reader.file_shuffle != "off" or reader.sample_shuffle != "off"
     return {
-        "batch_size": reader.batch_size,
+        "batch_size": reader.batch_size_eval if dataset.split == "valid" else reader.batch_size,
         "shuffle": shuffles if reader.shuffle is None else reader.shuffle,
         "seed": train.seed if reader.seed is None else reader.seed,
         "drop_last": bool(reader.drop_last),
