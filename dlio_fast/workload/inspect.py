@@ -101,7 +101,7 @@ def inspect_file(path: Address, *, verify: bool = True) -> FileInfo:
     return info
 
 
-def _member(archive: _core.Archive, entry: dict, verify: bool) -> MemberInfo:
+def _member(archive: _core.Archive, entry: _core._Member, verify: bool) -> MemberInfo:
     member = MemberInfo(
         name=entry["name"].removesuffix(".npy"),
         compression=COMPRESSIONS.get(entry["method"], f"method {entry['method']}"),
@@ -128,7 +128,7 @@ def _member(archive: _core.Archive, entry: dict, verify: bool) -> MemberInfo:
     return member
 
 
-def _describe(member: MemberInfo, header: dict, path: str) -> None:
+def _describe(member: MemberInfo, header: _core._NpyHeader, path: str) -> None:
     """Fill in what the .npy header says."""
     member.dtype = str(dtype_of(header, path, member.name or None))
     member.shape = header["shape"]
