@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -16,7 +17,7 @@ FIELD = "x"
 """What the one array of an NPY file is called."""
 
 
-def dtype_of(header: dict, path: str, member: str | None = None) -> np.dtype:
+def dtype_of(header: _core._NpyHeader, path: str, member: str | None = None) -> np.dtype:
     """The numpy dtype of a parsed header; object dtypes never get here, the core refuses them."""
     text = header["descr"].decode("utf-8" if header["version"] >= 3 else "latin-1")
     try:
@@ -31,14 +32,20 @@ def dtype_of(header: dict, path: str, member: str | None = None) -> np.dtype:
     return dtype
 
 
-def array_over(header: dict, buffer: _core.Buffer, path: str, member: str | None = None) -> np.ndarray:
+def array_over(
+    header: _core._NpyHeader, buffer: _core.Buffer, path: str, member: str | None = None
+) -> np.ndarray:
     """The array of a parsed header over the buffer that holds its payload; the array keeps it alive."""
-    order = "F" if header["fortran_order"] else "C"
-    return np.ndarray(header["shape"], dtype_of(header, path, member), buffer=buffer, order=order)
+    dtype = dtype_of(header, path, member)
+    return np.ndarray(header["shape"], dtype, buffer, order=_order(header))  # type: ignore[arg-type]
+
+
+def _order(header: _core._NpyHeader) -> Literal["C", "F"]:
+    return "F" if header["fortran_order"] else "C"
 
 
 def sample_spec(
-    name: str, member: bytes, header: dict, path: str, sample_axis: int | None
+    name: str, member: bytes, header: _core._NpyHeader, path: str, sample_axis: int | None
 ) -> tuple[FieldSpec, int]:
     """The field that a header describes, and how many samples its array holds."""
     shape, samples = list(header["shape"]), 1
@@ -58,15 +65,16 @@ def load_npy(archive: _core.Archive, *, mmap: bool) -> np.ndarray:
     """Read an open NPY file whole, or map it."""
     if mmap:
         return map_array(archive.header(), archive.path)
-    return array_over(*archive.read(), archive.path)
+    header, buffer = archive.read()
+    return array_over(header, buffer, archive.path)
 
 
-def map_array(header: dict, path: str) -> np.ndarray:
+def map_array(header: _core._NpyHeader, path: str) -> np.ndarray:
     """A read-only memory map of a payload that lies uncompressed in the file."""
-    dtype, order = dtype_of(header, path), "F" if header["fortran_order"] else "C"
+    dtype, order = dtype_of(header, path), _order(header)
     if not header["nbytes"]:
         return np.empty(header["shape"], dtype, order)
-    return np.memmap(path, dtype, "r", header["file_offset"], header["shape"], order)
+    return np.memmap(path, dtype, "r", header["file_offset"] or 0, header["shape"], order)
 
 
 class NpyFormat(Format):

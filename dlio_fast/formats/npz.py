@@ -62,7 +62,7 @@ class NpzFile(Mapping):
                 raise ClosedError(f"{self.path}: the archive is closed")
             return self._read(key, member)
 
-    def _read(self, key: str, member: dict) -> np.ndarray | bytes:
+    def _read(self, key: str, member: _core._Member) -> np.ndarray | bytes:
         stored_name = member["stored_name"]
         if not member["name"].endswith(".npy"):
             raw = bytes(self._archive.read_raw(stored_name, self._verify))
@@ -70,7 +70,8 @@ class NpzFile(Mapping):
                 return raw
         if self._mmap and member["method"] == STORED:
             return map_array(self._archive.header(stored_name), self.path)
-        return array_over(*self._archive.read(stored_name, self._verify), self.path, key)
+        header, buffer = self._archive.read(stored_name, self._verify)
+        return array_over(header, buffer, self.path, key)
 
     def close(self) -> None:
         """Close the file; arrays already read stay valid."""

@@ -25,13 +25,17 @@ def _field(batch: _core.Batch, buffer: _core.Buffer | None, index: int, field: F
     loose = batch.loose(index)
     offset = batch.offset(index)
     if loose is None:
-        return np.ndarray((len(batch), *field.shape), field.dtype, buffer, offset)  # type: ignore[arg-type]
+        return _array((len(batch), *field.shape), field.dtype, buffer, offset)
     samples = []
     for i, sample in enumerate(loose):
         if sample is None:
-            samples.append(np.ndarray(field.shape, field.dtype, buffer, offset + i * field.nbytes))
+            samples.append(_array(field.shape, field.dtype, buffer, offset + i * field.nbytes))
         else:
             memory, descr, shape = sample
             dtype = field.dtype if not descr or descr == field.descr else np.dtype(descr.decode("latin-1"))
-            samples.append(np.ndarray(shape, dtype, memory))
+            samples.append(_array(shape, dtype, memory, 0))
     return samples
+
+
+def _array(shape: tuple[int, ...], dtype: np.dtype, buffer: _core.Buffer | None, offset: int) -> np.ndarray:
+    return np.ndarray(shape, dtype, buffer, offset)  # type: ignore[arg-type] # which knows no buffer protocol

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 from collections.abc import Iterable, Sequence
@@ -65,12 +66,14 @@ def _listdir(folder: bytes) -> list[bytes]:
     try:
         names = os.listdir(folder)
     except OSError as error:
-        path = os.fsdecode(folder)
-        raise os_error(
-            error.errno, f"{os.strerror(error.errno)}: the folder cannot be listed", path
-        ) from None
+        raise _os_error(error, "the folder cannot be listed", os.fsdecode(folder)) from None
     names.sort()
     return names
+
+
+def _os_error(error: OSError, what: str, path: str) -> OSError:
+    code = error.errno or errno.EIO
+    return os_error(code, f"{os.strerror(code)}: {what}", path)
 
 
 def _is_data(name: bytes, suffixes: tuple[bytes, ...]) -> bool:
@@ -152,8 +155,7 @@ def _from_manifest(path: str, direct: bool) -> FileList:
         with open(path, "rb") as lines:
             names = [line.rstrip(b"\r\n") for line in lines]
     except OSError as error:
-        reason = f"{os.strerror(error.errno)}: the manifest cannot be read"
-        raise os_error(error.errno, reason, path) from None
+        raise _os_error(error, "the manifest cannot be read", path) from None
     names = [name for name in names if name.strip()]
     folder = os.path.dirname(os.path.abspath(path))
     if any(b"://" in name for name in names):

@@ -149,9 +149,13 @@ class ReadMany:
             self.close()
             raise StopIteration
         uri, error = self._pending[0]
-        result = error or self._ring.next_read()
+        result = error or self._next()
         self._pending.popleft()  # not before: Ctrl-C may have ended the wait
         return uri, _unwrap(result)
+
+    def _next(self) -> _core.Buffer | Exception:
+        assert self._ring is not None  # something was submitted
+        return self._ring.next_read()
 
     def _fill(self) -> None:
         # Sizes are unknown until the files are open: the ring holds the reads back by bytes, this by count.
