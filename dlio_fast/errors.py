@@ -138,3 +138,6 @@ class DiskFullError(DlioFastOSError):
 
     def __init__(self, message: str, path: str = ""):
         super().__init__(errno.ENOSPC, message, path)
+
+    def __reduce__(self):
+        return type(self), (self.strerror, self.filename)

@@ -90,6 +90,8 @@ class Loader:
         self._threads, self._prefetch_bytes = threads, prefetch_bytes
         if self.batch_size < 1 or (threads is not None and threads < 1):
             raise ValueError(f"batch_size {self.batch_size} and threads {threads} must be at least 1")
+        if prefetch_bytes is not None and prefetch_bytes < 1:
+            raise ValueError(f"prefetch_bytes {prefetch_bytes} must be at least 1")
         if on_error not in ("raise", "skip"):
             raise ValueError(f"on_error must be 'raise' or 'skip', not {on_error!r}")
         Sampler(0, rank=rank, world_size=world_size)  # checks them before anything is listed
@@ -206,18 +208,20 @@ class Loader:
 
     def _resources(self) -> tuple[_core.Plan, _core.Pool]:
         """The plan and the pool, made when first needed, and anew after a fork."""
-        if self._pool is None or not self._pool.usable():
-            self._plan = self.dataset.plan(verify=self.verify)
+        plan, pool = self._plan, self._pool  # another thread may close the loader meanwhile
+        if plan is None or pool is None or not pool.usable():
+            plan = self.dataset.plan(verify=self.verify)
             # Beyond what is in flight the consumer holds two batches: while it asks for one, it
             # still has the one before.
-            held = 2 * (self._plan.batch_bytes(self.batch_size) or self.batch_bytes)
-            self._pool = _core.Pool(self.prefetch_bytes + held)
+            held = 2 * (plan.batch_bytes(self.batch_size) or self.batch_bytes)
+            pool = _core.Pool(self.prefetch_bytes + held)
+            self._plan, self._pool = plan, pool
             logger.debug(
                 "loader: %d files, %d samples, threads %d, prefetch_bytes %d, direct %s, verify %s",
                 len(self.dataset.files), len(self.dataset), self.threads, self.prefetch_bytes,
                 self.dataset.files.direct, self.verify,
             )  # fmt: skip
-        return self._plan, self._pool
+        return plan, pool
 
     def _retire(self, iterator: BatchIterator) -> None:
         self._last_ring = iterator.add_to(self._past) or self._last_ring
@@ -269,20 +273,19 @@ class BatchIterator(Iterator[dict]):
 
     def __next__(self) -> dict[str, np.ndarray | list[np.ndarray]]:
         while True:
+            if self._rest is None:
+                self._take()
             if self._failures:
                 raise self._failures.popleft()
-            batch, self._rest = self._rest or self._take(), None
-            if self._failures:
-                self._rest = batch
-                continue
+            batch, self._rest = self._rest, None
             if not len(batch):
                 continue
             self._counts["batches"] += 1
             self._counts["samples"] += len(batch)
             return batch_arrays(batch, self._spec)
 
-    def _take(self) -> _core.Batch:
-        """Wait for the next batch, and set aside what failed in it."""
+    def _take(self) -> None:
+        """Wait for the next batch, set it and what failed in it aside, and fill the ring again."""
         if self._cut_short:
             raise ClosedError("the pass was closed before its end")
         if not self._pending:
@@ -290,7 +293,6 @@ class BatchIterator(Iterator[dict]):
             raise StopIteration
         batch = self._ring.next_batch(self._plan)
         self._pending.popleft()
-        self._submit()
         failures = batch.failures()
         if failures:
             batch.compact()
@@ -299,7 +301,8 @@ class BatchIterator(Iterator[dict]):
             for error, samples in failures:
                 self._counts["skipped_samples"] += samples
                 logger.warning("%d sample(s) skipped: %s", samples, error)
-        return batch
+        self._rest = batch
+        self._submit()
 
     def add_to(self, counts: Counter) -> dict:
         """Add this pass's counters; returns the ring's own figures."""
