@@ -83,6 +83,7 @@ class Wrapper:
     @property
     def data_folder(self) -> str:
         """The address of the data."""
+        assert self.dataset.folder is not None  # it was made from a config
         return self.dataset.folder
 
     @property

@@ -57,6 +57,10 @@ class Dataset:
     A map-style data set: ``len(ds)``, ``ds[i]`` -> dict of arrays. Picklable.
     """
 
+    config: Config | None
+    split: str | None
+    folder: str | None
+
     def __init__(
         self,
         config,
@@ -67,7 +71,7 @@ class Dataset:
     ):
         if split not in SPLITS:
             raise ConfigError(f"split {split!r} is not one of {', '.join(SPLITS)}")
-        self.config: Config | None = config if isinstance(config, Config) else load_config(config)
+        self.config = config if isinstance(config, Config) else load_config(config)
         self._setup(fields, DLIO_SAMPLE_AXIS, self.config.dataset.sizes_are_ragged)
         self.split = split
         if data_folder is not None:
@@ -140,6 +144,8 @@ class Dataset:
     @functools.cached_property
     def files(self) -> FileList:
         """The files, in order; listed when first asked for."""
+        # from_files has listed its own
+        assert self.config is not None and self.folder is not None and self.split is not None
         subfolder, key = SPLITS[self.split]
         suffixes = [self._format.suffix] if self._format else ["." + name for name in format_names()]
         files = _list_split(self.folder, subfolder, suffixes)
@@ -168,14 +174,15 @@ class Dataset:
         A bad file before it fails like any other when its samples are read.
         """
         self._first_file()
-        settings = {"fields": self._fields, "sample_axis": self.sample_axis, "direct": self.files.direct}
-        first_error: Exception | None = None
+        errors: list[Exception] = []
         for path in self.files[:SPEC_TRIES]:
             try:
-                return self.format.inspect(path, **settings)
+                return self.format.inspect(
+                    path, fields=self._fields, sample_axis=self.sample_axis, direct=self.files.direct
+                )
             except (DataError, DlioFastOSError) as error:
-                first_error = first_error or error
-        raise first_error
+                errors.append(error)
+        raise errors[0]
 
     def _first_file(self) -> str:
         if not len(self.files):
@@ -221,7 +228,7 @@ class Dataset:
         return [{name: _sample(value, i) for name, value in arrays.items()} for i in range(len(ids))]
 
     def _read(self, ids: np.ndarray) -> _core.Batch:
-        if self._ring is None or not self._ring.usable():
+        if self._ring is None or self._plan is None or not self._ring.usable():
             self._ring = _core.Ring(1, 0, shared_pool())
             self._plan = self.plan()
         try:
