@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import weakref
 from collections import Counter, deque
@@ -102,12 +103,12 @@ class Loader:
         self._pool: _core.Pool | None = None
         self._plan: _core.Plan | None = None
         self._running: weakref.WeakSet[BatchIterator] = weakref.WeakSet()
-        self._past = Counter()
+        self._past: Counter = Counter()
         self._last_ring: dict = {}
 
     # -- settings that need the files --
 
-    @property
+    @functools.cached_property
     def threads(self) -> int:
         """Worker threads at most."""
         return self._threads or default_threads(self.dataset.files.direct)
@@ -117,7 +118,7 @@ class Loader:
         """Bytes of a full batch; an estimate from the first file where sizes differ."""
         return self.batch_size * sum(field.nbytes for field in self.dataset.spec.fields)
 
-    @property
+    @functools.cached_property
     def prefetch_bytes(self) -> int:
         """The byte budget of what is in flight."""
         if self._prefetch_bytes is not None:
@@ -248,7 +249,7 @@ class BatchIterator(Iterator[dict]):
         self._pending: deque[int] = deque()
         self._failures: deque[Exception] = deque()
         self._rest: _core.Batch | None = None
-        self._counts = Counter()
+        self._counts: Counter = Counter()
         self._ring: _core.Ring | None = None
         self._closed = self._cut_short = False
         if self._position < self._end:
@@ -263,6 +264,7 @@ class BatchIterator(Iterator[dict]):
 
     def _submit(self) -> None:
         """Keep the ring full."""
+        assert self._ring is not None
         while self._position < self._end and len(self._pending) < self._max_pending:
             count = min(self._loader.batch_size, self._end - self._position)
             ids = self._sampler.ids(self._epoch, self._position, count)
@@ -273,24 +275,24 @@ class BatchIterator(Iterator[dict]):
 
     def __next__(self) -> dict[str, np.ndarray | list[np.ndarray]]:
         while True:
-            if self._rest is None:
-                self._take()
+            batch = self._take() if self._rest is None else self._rest
             if self._failures:
                 raise self._failures.popleft()
-            batch, self._rest = self._rest, None
+            self._rest = None
             if not len(batch):
                 continue
             self._counts["batches"] += 1
             self._counts["samples"] += len(batch)
             return batch_arrays(batch, self._spec)
 
-    def _take(self) -> None:
+    def _take(self) -> _core.Batch:
         """Wait for the next batch, set it and what failed in it aside, and fill the ring again."""
         if self._cut_short:
             raise ClosedError("the pass was closed before its end")
         if not self._pending:
             self.close()
             raise StopIteration
+        assert self._ring is not None
         batch = self._ring.next_batch(self._plan)
         self._pending.popleft()
         failures = batch.failures()
@@ -303,6 +305,7 @@ class BatchIterator(Iterator[dict]):
                 logger.warning("%d sample(s) skipped: %s", samples, error)
         self._rest = batch
         self._submit()
+        return batch
 
     def add_to(self, counts: Counter) -> dict:
         """Add this pass's counters; returns the ring's own figures."""
