@@ -14,8 +14,6 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from tqdm import tqdm
-
 from dlio_fast import _core
 from dlio_fast._limits import default_threads
 from dlio_fast.config import Config
@@ -23,6 +21,7 @@ from dlio_fast.config.address import backend_of, split_address
 from dlio_fast.errors import ClosedError, ConfigError, DiskFullError
 from dlio_fast.formats.layout import write_deflated_npz
 
+from .bar import Bar
 from .plan import FilePlan, typed_errors
 
 logger = logging.getLogger("dlio_fast")
@@ -157,8 +156,7 @@ class _Run:
 
     def execute(self, threads: int, progress: bool | None) -> None:
         """Write all files; stops within a moment of an error or Ctrl-C, and raises it."""
-        disable = None if progress is None else not progress
-        bar = tqdm(total=self._total, desc="generate", unit="B", unit_scale=True, disable=disable)
+        bar = Bar(total=self._total, desc="generate", unit="B", unit_scale=True, show=progress)
         with bar, ThreadPoolExecutor(threads, thread_name_prefix="dlio-fast-generate") as pool:
             failures: list[BaseException] = []
             try:
