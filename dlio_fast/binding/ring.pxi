@@ -26,7 +26,6 @@ cdef class Plan:
     cdef dlf_field *fields
     cdef object keep
     cdef const uint64_t[::1] offsets
-    cdef readonly object files
 
     def __cinit__(self, *, str container, bytes root, bytes names, const uint64_t[::1] offsets, fields,
                   uint64_t samples_per_file, sample_axis=None, bint direct=False, bint verify=True,
