@@ -44,10 +44,20 @@ class FieldSpec:
 
 @dataclass(frozen=True)
 class FileSpec:
-    """What one file holds."""
+    """What one file holds.
+
+    Attributes
+    ----------
+    fields : tuple of FieldSpec
+    samples : int
+    scratch_bytes : int
+        Memory that reading the file takes beside its samples' own: the packed bytes of a deflated
+        member, the whole array where samples are copied out of it.
+    """
 
     fields: tuple[FieldSpec, ...]
     samples: int
+    scratch_bytes: int = 0
 
 
 class Format(ABC):

@@ -61,6 +61,13 @@ def sample_spec(
     return FieldSpec(name, dtype, tuple(shape), member, header["descr"]), samples
 
 
+def scratch_bytes(header: dict[str, Any], samples: int, packed_size: int = 0) -> int:
+    """Bytes beside the samples' own that reading an array takes; see :class:`FileSpec`."""
+    deflated = header["file_offset"] is None
+    copied_out = samples > 1 or (header["fortran_order"] and len(header["shape"]) > 1)
+    return (packed_size if deflated else 0) + (header["nbytes"] if copied_out else 0)
+
+
 def load_npy(archive: _core.Archive, *, mmap: bool) -> np.ndarray:
     """Read an open NPY file whole, or map it."""
     if mmap:
@@ -93,10 +100,11 @@ class NpyFormat(Format):
             raise MemberError(f"{path}: an NPY file has the one field {FIELD!r}, not {list(fields)}", path)
         archive = _core.Archive(path, shared_pool(), npz=False, direct=direct)
         try:
-            field, samples = sample_spec(FIELD, b"", archive.header(), path, sample_axis)
+            header = archive.header()
+            field, samples = sample_spec(FIELD, b"", header, path, sample_axis)
         finally:
             archive.close()
-        return FileSpec((field,), samples)
+        return FileSpec((field,), samples, scratch_bytes(header, samples))
 
 
 FORMAT = NpyFormat()

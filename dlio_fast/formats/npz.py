@@ -11,7 +11,7 @@ from .. import _core
 from ..errors import ClosedError, MemberError, SampleError
 from ..storage.memory import shared_pool
 from .base import FileSpec, Format
-from .npy import array_over, map_array, sample_spec
+from .npy import array_over, map_array, sample_spec, scratch_bytes
 
 NPY_MAGIC = b"\x93NUMPY"
 STORED = 0
@@ -103,7 +103,7 @@ class NpzFormat(Format):
     ) -> FileSpec:
         archive = _core.Archive(path, shared_pool(), npz=True, direct=direct)
         try:
-            members = {m["name"].removesuffix(".npy"): m["stored_name"] for m in archive.members()}
+            members = {m["name"].removesuffix(".npy"): m for m in archive.members()}
             wanted = list(members) if fields is None else list(fields)
             missing = [name for name in wanted if name not in members]
             if missing or not wanted:
@@ -112,16 +112,19 @@ class NpzFormat(Format):
                     if missing else f"{path}: the archive has no members",
                     path, missing[0] if missing else None,
                 )  # fmt: skip
-            found = [
-                sample_spec(name, members[name], archive.header(members[name]), path, sample_axis)
-                for name in wanted
-            ]
+            found, scratch = [], 0
+            for name in wanted:
+                member = members[name]["stored_name"]
+                header = archive.header(member)
+                field, samples = sample_spec(name, member, header, path, sample_axis)
+                found.append((field, samples))
+                scratch = max(scratch, scratch_bytes(header, samples, members[name]["packed_size"]))
         finally:
             archive.close()
         counts = {field.name: samples for field, samples in found}
         if len(set(counts.values())) > 1:
             raise SampleError(f"{path}: the fields disagree about the number of samples: {counts}", path)
-        return FileSpec(tuple(field for field, _ in found), found[0][1])
+        return FileSpec(tuple(field for field, _ in found), found[0][1], scratch)
 
 
 FORMAT = NpzFormat()

@@ -123,7 +123,12 @@ class Loader:
         """The byte budget of what is in flight."""
         if self._prefetch_bytes is not None:
             return self._prefetch_bytes
-        return max(min(PREFETCH_BYTES, memory_limit() // 8), 2 * self.batch_bytes)
+        return max(min(PREFETCH_BYTES, memory_limit() // 8), 2 * (self.batch_bytes + self._scratch_bytes))
+
+    @property
+    def _scratch_bytes(self) -> int:
+        """What the threads that work on one batch take of the budget beside the batch itself."""
+        return min(self.batch_size, self.threads) * self.dataset.spec.scratch_bytes
 
     @property
     def sampler(self) -> Sampler:
@@ -256,9 +261,8 @@ class BatchIterator(Iterator[dict]):
             self._plan, pool = loader._resources()
             self._spec = loader.dataset.spec
             self._ring = _core.Ring(loader.threads, loader.prefetch_bytes, pool)
-            fitting = loader.prefetch_bytes // max(
-                1, self._plan.batch_bytes(loader.batch_size) or loader.batch_bytes
-            )
+            batch_bytes = self._plan.batch_bytes(loader.batch_size) or loader.batch_bytes
+            fitting = loader.prefetch_bytes // max(1, batch_bytes + loader._scratch_bytes)
             self._max_pending = min(max(1, fitting), MAX_PENDING)
             self._submit()
 
