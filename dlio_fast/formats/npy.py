@@ -61,7 +61,7 @@ def sample_spec(
     return FieldSpec(name, dtype, tuple(shape), member, header["descr"]), samples
 
 
-def scratch_bytes(header: dict[str, Any], samples: int, packed_size: int = 0) -> int:
+def scratch_bytes(header: _core._NpyHeader, samples: int, packed_size: int = 0) -> int:
     """Bytes beside the samples' own that reading an array takes; see :class:`FileSpec`."""
     deflated = header["file_offset"] is None
     copied_out = samples > 1 or (header["fortran_order"] and len(header["shape"]) > 1)
@@ -80,7 +80,7 @@ def map_array(header: _core._NpyHeader, path: str) -> np.ndarray:
     """A read-only memory map of a payload that lies uncompressed in the file."""
     dtype, order = dtype_of(header, path), _order(header)
     if not header["nbytes"]:
-        return np.empty(header["shape"], dtype, order)
+        return np.ndarray(header["shape"], dtype, order=order)  # np.empty makes S1 of S0
     return np.memmap(path, dtype, "r", header["file_offset"] or 0, header["shape"], order)
 
 
