@@ -383,6 +383,8 @@ int dlf_write_file(dlf_writer *writer, const dlf_write_job *job,
 	out.front = buf->data + STAGE;
 	rc = create(&out);
 	if (!rc) {
+		/* the lock has to last until the file has its final name */
+		int lock = fcntl(out.fd, F_DUPFD_CLOEXEC, 0);
 		rc = write_contents(&out);
 		/* Linux closes the descriptor even where it reports EINTR */
 		if (close(out.fd) && errno != EINTR && !rc)
@@ -391,6 +393,7 @@ int dlf_write_file(dlf_writer *writer, const dlf_write_job *job,
 			rc = dlf_fail(fault, -errno, 0, "renaming failed");
 		if (rc)
 			unlink(job->temp_path);
+		close(lock);
 	}
 	dlf_buf_unref(buf);
 	return rc;
