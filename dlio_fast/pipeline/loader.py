@@ -91,8 +91,8 @@ class Loader:
         self._threads, self._prefetch_bytes = threads, prefetch_bytes
         if self.batch_size < 1 or (threads is not None and threads < 1):
             raise ValueError(f"batch_size {self.batch_size} and threads {threads} must be at least 1")
-        if prefetch_bytes is not None and prefetch_bytes < 1:
-            raise ValueError(f"prefetch_bytes {prefetch_bytes} must be at least 1")
+        if prefetch_bytes is not None and prefetch_bytes < 0:
+            raise ValueError(f"prefetch_bytes {prefetch_bytes} must not be negative")
         if on_error not in ("raise", "skip"):
             raise ValueError(f"on_error must be 'raise' or 'skip', not {on_error!r}")
         Sampler(0, rank=rank, world_size=world_size)  # checks them before anything is listed

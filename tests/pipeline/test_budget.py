@@ -41,7 +41,7 @@ def test_what_is_in_flight_stays_within_the_budget_unless_one_batch_exceeds_it(
     assert loader.stats()["peak_bytes_in_flight"] <= max(loader.prefetch_bytes, one_batch + 2 * 16384)
 
 
-@pytest.mark.parametrize("prefetch_bytes", [0, -5])
-def test_a_budget_of_nothing_is_refused(tmp_path, prefetch_bytes):
+@pytest.mark.parametrize("prefetch_bytes", [-1, -5])
+def test_a_negative_budget_is_refused(tmp_path, prefetch_bytes):
     with pytest.raises(ValueError, match="prefetch_bytes"):
         df.Loader(write(tmp_path, 1, np.savez), prefetch_bytes=prefetch_bytes)
