@@ -141,7 +141,7 @@ def test_an_archive_with_a_comment(path, comment):
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("prefix", [b"#!/bin/sh\n", bytes(100_000)])
 def test_what_stands_before_an_archive_hides_it_from_load_but_not_from_a_data_set(tmp_path, scheme, prefix):
-    """df.load goes by the first bytes, as numpy.load; a data set of NPZ files by the directory, as zipfile."""
+    """df.load goes by the first bytes, as numpy.load; a data set by the directory, as zipfile."""
     np.savez(tmp_path / "f.npz", x=np.arange(3))
     (tmp_path / "f.npz").write_bytes(prefix + (tmp_path / "f.npz").read_bytes())
     with pytest.raises(ValueError):
