@@ -35,7 +35,7 @@ soak: $(VENV)/.core $(VENV)/.with-test ## the tests that run for many minutes
 	$(PY) -m pytest tests -m soak --timeout 7200
 
 bench: $(VENV)/.core $(VENV)/.with-bench ## the benchmarks
-	$(PY) -m pytest benchmarks
+	$(PY) -m benchmarks
 
 # The environment. Torch comes first and alone, so that nothing else decides
 # its version; then what pyproject.toml asks for; then this package, which is
