@@ -106,12 +106,14 @@ class NpzFormat(Format):
             members = {m["name"].removesuffix(".npy"): m for m in archive.members()}
             wanted = list(members) if fields is None else list(fields)
             missing = [name for name in wanted if name not in members]
-            if missing or not wanted:
+            if missing:
                 raise MemberError(
-                    f"{path}: no member {missing[0]!r}; it has {', '.join(members) or 'none'}"
-                    if missing else f"{path}: the archive has no members",
-                    path, missing[0] if missing else None,
+                    f"{path}: no member {missing[0]!r}; it has {', '.join(members) or 'none'}",
+                    path, missing[0],
                 )  # fmt: skip
+            if not wanted:
+                reason = "no fields are asked for" if members else "the archive has no members"
+                raise MemberError(f"{path}: {reason}", path)
             found, scratch = [], 0
             for name in wanted:
                 member = members[name]["stored_name"]

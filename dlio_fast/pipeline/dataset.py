@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 import os
 import threading
 import warnings
@@ -40,7 +41,7 @@ class Dataset:
         As :func:`dlio_fast.load_config` takes it.
     split : str
         "train" or "valid".
-    fields : sequence of str, optional
+    fields : str or sequence of str, optional
         Which arrays make up a sample; default all that the files have.
     data_folder : str or path-like, optional
         Instead of the config's; a plain path is read past the page cache where the config asks for it.
@@ -66,7 +67,7 @@ class Dataset:
         config,
         split: str = "train",
         *,
-        fields: Sequence[str] | None = None,
+        fields: str | Sequence[str] | None = None,
         data_folder: Address | None = None,
     ):
         if split not in SPLITS:
@@ -92,7 +93,7 @@ class Dataset:
         files: Address | Iterable[Address],
         *,
         format: str | None = None,
-        fields: Sequence[str] | None = None,
+        fields: str | Sequence[str] | None = None,
         sample_axis: int | None = None,
         ragged: bool = False,
     ) -> Dataset:
@@ -104,7 +105,7 @@ class Dataset:
             A list, a folder, a glob, a manifest (a text file, one path a line), or one file.
         format : str, optional
             "npz" or "npy"; default from the first file's suffix.
-        fields : sequence of str, optional
+        fields : str or sequence of str, optional
             Which arrays make up a sample; default all that the files have.
         sample_axis : int, optional
             The axis along which several samples lie in a file; default: a file is one sample.
@@ -122,8 +123,8 @@ class Dataset:
         self.__dict__["files"] = list_files(files, suffixes)
         return self
 
-    def _setup(self, fields: Sequence[str] | None, sample_axis: int | None, ragged: bool) -> None:
-        self._fields = None if fields is None else tuple(fields)
+    def _setup(self, fields: str | Sequence[str] | None, sample_axis: int | None, ragged: bool) -> None:
+        self._fields = None if fields is None else (fields,) if isinstance(fields, str) else tuple(fields)
         self.sample_axis = sample_axis
         self.ragged = ragged
         self._forget()
@@ -159,7 +160,7 @@ class Dataset:
                 self.folder,
             )  # fmt: skip
         if len(files) > wanted:
-            warnings.warn(f"{self.folder}: using the first {wanted} of {len(files)} files", stacklevel=2)
+            warnings.warn(f"{self.folder}: using the first {wanted} of {len(files)} files", stacklevel=3)
         return files.head(wanted)
 
     @functools.cached_property
@@ -215,11 +216,13 @@ class Dataset:
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, np.ndarray]]:
         """Several samples at once, read together; PyTorch's DataLoader calls this for a batch."""
         n = len(self)
-        ids = np.array([i + n if i < 0 else i for i in indices], np.int64)
-        if len(ids) and not (0 <= ids.min() and ids.max() < n):
-            raise SampleError(f"sample index {indices} is out of range: the data set has {n} samples")
-        if not len(ids):
+        wanted = [operator.index(i) for i in indices]
+        for i in wanted:
+            if not -n <= i < n:
+                raise SampleError(f"sample {i} is out of range: the data set has {n} samples")
+        if not wanted:
             return []
+        ids = np.array([i + n if i < 0 else i for i in wanted], np.int64)
         with self._lock:
             batch = self._read(ids)
         for error, _ in batch.failures():
@@ -248,8 +251,8 @@ class Dataset:
             self._ring = None
 
     def __repr__(self) -> str:
-        where = self.folder or (repr(self.files) if "files" in self.__dict__ else "")
-        return f"<dlio_fast.Dataset {self.split or ''} {where}>"
+        what = f"of {len(self.files)} files" if self.folder is None else f"{self.split} {self.folder}"
+        return f"<dlio_fast.Dataset {what}>"
 
 
 def _sample(values: np.ndarray | list[np.ndarray], i: int) -> np.ndarray:
