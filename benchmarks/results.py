@@ -14,7 +14,7 @@ from .runner import Goal, Result, spread
 
 def _verdict(goal: Goal, value: float) -> str:
     def meets(target: float) -> bool:
-        return value <= target if goal.less_is_better and goal.measure != "rate" else value >= target
+        return value <= target if goal.less_is_better else value >= target
 
     return "reached" if meets(goal.reach) else "met" if meets(goal.must) else "MISSED"
 

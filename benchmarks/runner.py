@@ -32,14 +32,13 @@ class Goal:
     against: str | None
     must: float
     reach: float
-    measure: str = (
-        "speed"  # "speed": ratio, more is better; "cpu": CPU-seconds per GB; "seconds": ratio of times
-    )
+    measure: str = "speed"
+    """"speed": ratio of rates; "rate": GB/s; "cpu": CPU-seconds per GB; "seconds": ratio of times."""
     unit: str = "×"
 
     @property
     def less_is_better(self) -> bool:
-        return self.measure != "speed"
+        return self.measure in ("cpu", "seconds")
 
 
 @dataclass
