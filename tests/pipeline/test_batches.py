@@ -51,7 +51,11 @@ def plain_samples(paths, axis: int | None) -> list[np.ndarray]:
     for path in paths:
         loaded = np.load(path)
         array = loaded if isinstance(loaded, np.ndarray) else loaded["x"]
-        samples += [array] if axis is None else [array.take(i, axis) for i in range(array.shape[axis])]
+        samples += (
+            [array]
+            if axis is None
+            else [np.moveaxis(array, axis, 0)[i, ...] for i in range(array.shape[axis])]
+        )
     return samples
 
 
