@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
+import operator
+import threading
 import weakref
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -145,7 +147,10 @@ class Loader:
     # -- epochs and state --
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the next pass the given epoch, from its beginning."""
+        """Make the next pass the given epoch, from its beginning; ValueError outside 0 ... 2**64 - 1."""
+        epoch = operator.index(epoch)
+        if not 0 <= epoch < 2**64:
+            raise ValueError(f"epoch {epoch} is not within 0 ... 2**64 - 1")
         self._next_epoch, self._start = epoch, 0
 
     def __iter__(self) -> BatchIterator:
@@ -241,10 +246,14 @@ COUNTERS = (
 
 
 class BatchIterator(Iterator[dict]):
-    """One pass, or a worker's share of one; made by iterating over a :class:`Loader`."""
+    """One pass, or a worker's share of one; made by iterating over a :class:`Loader`.
+
+    Threads may share it: each batch goes to one of them.
+    """
 
     def __init__(self, loader: Loader, epoch: int, start: int, first: int, step: int):
         self._loader = loader
+        self._taking = threading.Lock()  # never held by close(): it ends the wait of who holds it
         self._epoch = epoch
         self._sampler = loader.sampler
         self._position = start + first * loader.batch_size
@@ -278,6 +287,12 @@ class BatchIterator(Iterator[dict]):
             self._position += self._stride
 
     def __next__(self) -> dict[str, np.ndarray | list[np.ndarray]]:
+        with self._taking:
+            batch = self._next()
+        return batch_arrays(batch, self._spec)
+
+    def _next(self) -> _core.Batch:
+        """The next batch that is not empty, or the next failure."""
         while True:
             batch = self._take() if self._rest is None else self._rest
             if self._failures:
@@ -287,7 +302,7 @@ class BatchIterator(Iterator[dict]):
                 continue
             self._counts["batches"] += 1
             self._counts["samples"] += len(batch)
-            return batch_arrays(batch, self._spec)
+            return batch
 
     def _take(self) -> _core.Batch:
         """Wait for the next batch, set it and what failed in it aside, and fill the ring again."""
@@ -298,7 +313,8 @@ class BatchIterator(Iterator[dict]):
             raise StopIteration
         assert self._ring is not None
         batch = self._ring.next_batch(self._plan)
-        self._pending.popleft()
+        if self._pending:  # unless another thread has closed the pass just now
+            self._pending.popleft()
         failures = batch.failures()
         if failures:
             batch.compact()

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import threading
 
 import pytest
 
@@ -343,3 +344,24 @@ def test_it_works_in_a_forked_child(dataset, used):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     if used:
         assert ids(held) == order(0)[3:]
+
+
+def test_threads_may_share_a_pass(tmp_path):
+    """Each batch goes to one of them, whole."""
+    write_files(tmp_path, numbered(200, (50,)))
+    for _ in range(5):
+        batches = iter(df.Loader(df.Dataset.from_files(tmp_path), batch_size=3, threads=3))
+        got = []
+        threads = [threading.Thread(target=lambda: got.extend(batches)) for _ in range(4)]  # noqa: B023
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(int(x[0]) for batch in got for x in batch["x"]) == list(range(0, 10_000, 50))
+
+
+@pytest.mark.parametrize("wrong", [-1, 2**64, 1.5, "1", None])
+def test_an_epoch_is_a_number_from_0_on(dataset, wrong):
+    for shuffle in (False, True):
+        with pytest.raises((ValueError, TypeError)):
+            df.Loader(dataset, shuffle=shuffle).set_epoch(wrong)
