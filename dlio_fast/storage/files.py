@@ -142,11 +142,12 @@ def list_files(files: Address | Iterable[Address], suffixes: Iterable[str]) -> F
 
 
 def _from_paths(files: Iterable[Address], folder: str = "", direct: bool = False) -> FileList:
-    split = [local_path(file) for file in files]
+    texts = [os.fsdecode(file) for file in files]
+    split = [local_path(text) if "://" in text else (text, False) for text in texts]
     directs = {direct or is_direct for _, is_direct in split}
     if len(directs) > 1:
         raise UnsupportedError("a list of files must be all direct:// or none of them")
-    names = [os.fsencode(os.path.join(folder, path)) for path, _ in split]
+    names = [os.fsencode(os.path.join(folder, path) if folder else path) for path, _ in split]
     return FileList(b"", names, direct=True in directs)
 
 
@@ -160,4 +161,5 @@ def _from_manifest(path: str, direct: bool) -> FileList:
     folder = os.path.dirname(os.path.abspath(path))
     if any(b"://" in name for name in names):
         return _from_paths(map(os.fsdecode, names), folder, direct)
-    return FileList(b"", [os.path.join(os.fsencode(folder), name) for name in names], direct=direct)
+    base = os.path.join(os.fsencode(folder), b"")
+    return FileList(b"", [name if name.startswith(b"/") else base + name for name in names], direct=direct)
