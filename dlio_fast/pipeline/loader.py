@@ -235,7 +235,12 @@ class Loader:
         return plan, pool
 
     def _retire(self, iterator: BatchIterator) -> None:
-        self._last_ring = iterator.add_to(self._past) or self._last_ring
+        ring = iterator.add_to(self._past)
+        if ring.get("fallbacks"):
+            logger.warning(
+                "%d file(s) read through the page cache: %s", ring["fallbacks"], ring["fallback_reason"]
+            )
+        self._last_ring = ring or self._last_ring
         self._running.discard(iterator)
 
 

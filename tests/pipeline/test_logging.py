@@ -1,6 +1,7 @@
 """The library is silent unless it is asked to speak."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -53,6 +54,26 @@ def test_settings_are_for_debugging(files):
     first = stderr_of(files, "debug").splitlines()[0]
     assert first.startswith("dlio_fast DEBUG: loader: 4 files, 4 samples, threads 3, prefetch_bytes ")
     assert "direct False" in first and "verify True" in first
+
+
+def test_files_that_are_read_through_the_page_cache_against_the_wish_are_warned_about(tmp_path):
+    (path,) = write_files(tmp_path, numbered(1))
+    fault = "inject=openat:error=EINVAL:when=1+2"
+    refusing = ["strace", "-f", "-qq", "-o", os.devnull, "-P", path, "-e", fault]
+    if not shutil.which("strace") or subprocess.run([*refusing, "true"]).returncode:
+        pytest.skip("strace cannot trace here")
+    program = "import sys, dlio_fast as df; list(df.Loader(df.Dataset.from_files(sys.argv[1])))"
+    done = subprocess.run(
+        [*refusing, sys.executable, "-c", program, f"direct://{path}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "DLIO_FAST_LOG": "warning"},
+    )
+    assert done.stderr == (
+        "dlio_fast WARNING: 1 file(s) read through the page cache: "
+        "the file system refuses O_DIRECT at open (Invalid argument)\n"
+    )
 
 
 def test_a_program_that_logs_gets_the_librarys_messages_in_its_own_way(files):
