@@ -297,3 +297,40 @@ def test_its_name_says_what_it_reads(tmp_path, files):
     assert repr(df.Dataset.from_files(files)) == "<dlio_fast.Dataset of 5 files>"
     config = {"dataset": {"data_folder": str(tmp_path)}}
     assert repr(df.Dataset(config, split="valid")) == f"<dlio_fast.Dataset valid {tmp_path}>"
+
+
+# -- files that do not fit --
+
+
+def test_object_arrays_are_refused_unless_they_are_left_out(tmp_path):
+    np.savez(tmp_path / "f.npz", x=np.arange(3), o=np.array([None, 1]))
+    with pytest.raises(UnsupportedError, match=r"f\.npz: member 'o\.npy': object dtype"):
+        df.Dataset.from_files(tmp_path)[0]
+    assert df.Dataset.from_files(tmp_path, fields=["x"])[0]["x"].tolist() == [0, 1, 2]
+
+
+def test_a_file_with_another_number_of_samples_is_named_and_the_others_are_read(tmp_path):
+    counts = [3, 2, 4, 3]
+    write_files(tmp_path, [np.full((count, 2), i) for i, count in enumerate(counts)])
+    dataset = df.Dataset.from_files(tmp_path, sample_axis=0)
+    assert len(dataset) == 12
+    for i in (3, 5, 6, 8):
+        with pytest.raises(SampleError, match=rf"f00{i // 3}\.npz: .* another number of samples"):
+            dataset[i]
+    for i in (0, 2, 9, 11):
+        assert dataset[i]["x"].tolist() == [i // 3] * 2
+
+
+def test_a_structured_dtype_that_differs_from_file_to_file_is_refused(tmp_path):
+    write_files(tmp_path, [np.zeros(3, [("a", "i4")]), np.zeros(3, [("b", "i4")])])
+    dataset = df.Dataset.from_files(tmp_path)
+    assert dataset[0]["x"].dtype.names == ("a",)
+    with pytest.raises(df.DlioFastError, match=r"f001\.npz"):
+        dataset[1]
+
+
+@pytest.mark.parametrize("field", ["żółw", "a/b", "", "x.npy"])
+def test_fields_may_have_any_name(tmp_path, field):
+    np.savez(tmp_path / "f.npz", **{field: np.arange(3), "other": 1})
+    assert list(df.Dataset.from_files(tmp_path)[0]) == [field, "other"]
+    assert df.Dataset.from_files(tmp_path, fields=[field])[0][field].tolist() == [0, 1, 2]
