@@ -253,13 +253,18 @@ static void what_is_given_back_makes_room(void)
 static void the_oldest_job_always_gets_through(void)
 {
 	dlf_ring *ring = new_ring(3, 100);
+	atomic_int gate;
 
-	for (int i = 0; i < 3; i++) {
+	atomic_init(&gate, 0);
+	for (int i = 0; i < 4; i++) {
 		struct job *job = new_job(i, 1, 0);
-		job->charge = 500;
+		job->gate = &gate;
+		job->hold = i == 0; /* until all are submitted */
+		job->charge = i ? 500 : 0;
 		CHECK_EQ(dlf_ring_submit(ring, &job->job), 0);
 	}
-	for (int i = 0; i < 3; i++) {
+	atomic_store(&gate, 1);
+	for (int i = 0; i < 4; i++) {
 		struct job *job = next(ring);
 		CHECK_EQ(job->number, i);
 		CHECK_EQ(atomic_load(&job->rc), 0);
