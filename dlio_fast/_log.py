@@ -1,4 +1,4 @@
-"""What ``DLIO_FAST_LOG=debug`` does."""
+"""The library's messages, and what ``DLIO_FAST_LOG=debug`` does."""
 
 from __future__ import annotations
 
@@ -13,3 +13,12 @@ def log_to_stderr(level: str) -> None:
     logger.addHandler(handler)
     number = logging.getLevelName(level.upper())
     logger.setLevel(number if isinstance(number, int) else logging.DEBUG)
+
+
+def log_fallbacks(stats: dict) -> None:
+    """Warn where O_DIRECT was refused, given a ring's counters."""
+    if stats.get("fallbacks"):
+        reason = stats["fallback_reason"]
+        logging.getLogger("dlio_fast").warning(
+            "%d file(s) read through the page cache: %s", stats["fallbacks"], reason
+        )

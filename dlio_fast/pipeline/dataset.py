@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 import os
+import re
 import threading
 import warnings
 import weakref
@@ -160,8 +161,18 @@ class Dataset:
                 self.folder,
             )  # fmt: skip
         if len(files) > wanted:
-            warnings.warn(f"{self.folder}: using the first {wanted} of {len(files)} files", stacklevel=3)
-        return files.head(wanted)
+            warnings.warn(f"{self.folder}: using {wanted} of the {len(files)} files there", stacklevel=3)
+            return self._own(files, wanted)
+        return files
+
+    def _own(self, files: FileList, wanted: int) -> FileList:
+        """Choose from too many files: those that the config's names fit, where they are complete."""
+        assert self.config is not None
+        name = re.compile(rf"{re.escape(self.config.dataset.file_prefix)}_\d+_of_{wanted}\.[^.]+")
+        own = [path for path in files if name.fullmatch(os.path.basename(path))]
+        if len(own) != wanted:
+            return files.head(wanted)
+        return FileList(b"", [os.fsencode(path) for path in own], direct=files.direct)
 
     @functools.cached_property
     def format(self) -> Format:

@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import _core
 from .._limits import default_threads, memory_limit
+from .._log import log_fallbacks
 from ..errors import ClosedError
 from .batch import batch_arrays
 from .dataset import Dataset
@@ -100,7 +101,6 @@ class Loader:
         Sampler(0, rank=rank, world_size=world_size)  # checks them before anything is listed
         self._epoch = -1
         self._next_epoch = 0
-        self._start = 0
         self._closed = False
         self._pool: _core.Pool | None = None
         self._plan: _core.Plan | None = None
@@ -151,7 +151,7 @@ class Loader:
         epoch = operator.index(epoch)
         if not 0 <= epoch < 2**64:
             raise ValueError(f"epoch {epoch} is not within 0 ... 2**64 - 1")
-        self._next_epoch, self._start = epoch, 0
+        self._next_epoch = epoch
 
     def __iter__(self) -> BatchIterator:
         return self.batches_from(0, 1)
@@ -160,8 +160,8 @@ class Loader:
         """Iterate over every step-th batch of the epoch, beginning with the first-th: a worker's share."""
         if self._closed:
             raise ClosedError("the loader is closed")
-        iterator = BatchIterator(self, self._next_epoch, self._start, first, step)
-        self._epoch, self._next_epoch, self._start = self._next_epoch, self._next_epoch + 1, 0
+        iterator = BatchIterator(self, self._next_epoch, first, step)
+        self._epoch, self._next_epoch = self._next_epoch, self._next_epoch + 1
         self._running.add(iterator)
         return iterator
 
@@ -236,10 +236,7 @@ class Loader:
 
     def _retire(self, iterator: BatchIterator) -> None:
         ring = iterator.add_to(self._past)
-        if ring.get("fallbacks"):
-            logger.warning(
-                "%d file(s) read through the page cache: %s", ring["fallbacks"], ring["fallback_reason"]
-            )
+        log_fallbacks(ring)
         self._last_ring = ring or self._last_ring
         self._running.discard(iterator)
 
@@ -256,12 +253,12 @@ class BatchIterator(Iterator[dict]):
     Threads may share it: each batch goes to one of them.
     """
 
-    def __init__(self, loader: Loader, epoch: int, start: int, first: int, step: int):
+    def __init__(self, loader: Loader, epoch: int, first: int, step: int):
         self._loader = loader
         self._taking = threading.Lock()  # never held by close(): it ends the wait of who holds it
         self._epoch = epoch
         self._sampler = loader.sampler
-        self._position = start + first * loader.batch_size
+        self._position = first * loader.batch_size
         self._stride = step * loader.batch_size
         samples = len(self._sampler)
         self._end = samples - samples % loader.batch_size if loader.drop_last else samples

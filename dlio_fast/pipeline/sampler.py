@@ -48,8 +48,8 @@ class Sampler:
         """Samples of this rank."""
         return max(0, -(-(self.n - self.rank) // self.world_size))
 
-    def ids(self, epoch: int, start: int, count: int, step: int = 1) -> np.ndarray:
-        """Sample ids at this rank's positions start, start + step, ...
+    def ids(self, epoch: int, start: int, count: int) -> np.ndarray:
+        """Sample ids at this rank's positions start, start + 1, ... start + count - 1.
 
         Returns
         -------
@@ -57,10 +57,9 @@ class Sampler:
             int64, shape (count,).
         """
         first = self.rank + start * self.world_size
-        stride = step * self.world_size
         if not self.shuffle:
-            return np.arange(first, first + count * stride, stride, dtype=np.int64)
+            return np.arange(first, first + count * self.world_size, self.world_size, dtype=np.int64)
         ids = np.empty(count, np.int64)
         seed = self.seed & 0xFFFF_FFFF_FFFF_FFFF
-        _core.permute_into(ids, self.n, seed, epoch if self.reshuffle else 0, first, stride)
+        _core.permute_into(ids, self.n, seed, epoch if self.reshuffle else 0, first, self.world_size)
         return ids

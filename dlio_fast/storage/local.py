@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from .. import _core
 from .._limits import default_threads
+from .._log import log_fallbacks
 from ..config import backend_of, split_address
 from ..errors import ClosedError, DataError, UnsupportedError
 from .memory import SHARED_KEEP, shared_pool
@@ -75,6 +76,7 @@ def read(uri: Address, *, offset: int = 0, length: int | None = None) -> _core.B
         return _unwrap(ring.next_read())
     finally:
         ring.close()
+        log_fallbacks(ring.stats())
 
 
 def _unwrap(result: _core.Buffer | Exception) -> _core.Buffer:
@@ -193,8 +195,9 @@ class ReadMany:
         self._cut_short = self._cut_short or self._uris is not None or bool(self._pending)
         self._uris = self._held = None
         self._pending.clear()
-        if self._ring is not None:
+        if self._ring is not None and self._ring.usable():
             self._ring.close()
+            log_fallbacks(self._ring.stats())
 
     def __enter__(self) -> ReadMany:
         return self

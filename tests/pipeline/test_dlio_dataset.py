@@ -82,10 +82,10 @@ def test_other_splits_do_not_exist(folder):
 
 
 def test_fewer_files_than_there_are_can_be_used_and_are_warned_about(folder):
-    with pytest.warns(UserWarning, match="using the first 2 of 4 files"):
+    with pytest.warns(UserWarning, match="using 2 of the 4 files"):
         dataset = df.Dataset(config(folder, num_files_train=2))
         assert_holds(dataset, numbered(2, (2, 2, 3)))
-    with pytest.warns(UserWarning, match="using the first 1 of 2 files"):
+    with pytest.warns(UserWarning, match="using 1 of the 2 files"):
         assert len(df.Dataset(config(folder, num_files_eval=1), split="valid")) == 3
 
 

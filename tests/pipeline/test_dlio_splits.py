@@ -43,3 +43,13 @@ def test_a_plain_folder_given_as_argument_is_read_as_the_config_says(tmp_path, s
     make(tmp_path, "train", 1)
     dataset = df.Dataset(config("elsewhere", odirect=True), data_folder=f"{scheme}{tmp_path}")
     assert dataset.files.direct == (not scheme)
+
+
+def test_files_of_an_earlier_generation_do_not_take_the_places_of_the_configs_own(tmp_path):
+    make(tmp_path, "train", 12)
+    make(tmp_path, "train", 6)
+    settings = config(tmp_path)
+    settings["dataset"]["num_files_train"] = 6
+    with pytest.warns(UserWarning, match="using 6 of the 18 files"):
+        files = df.Dataset(settings).files
+    assert [path.rsplit("/", 1)[1] for path in files] == [f"img_{i}_of_6.npz" for i in range(6)]

@@ -56,13 +56,22 @@ def test_settings_are_for_debugging(files):
     assert "direct False" in first and "verify True" in first
 
 
-def test_files_that_are_read_through_the_page_cache_against_the_wish_are_warned_about(tmp_path):
+@pytest.mark.parametrize(
+    "reading",
+    [
+        "list(df.Loader(df.Dataset.from_files(path)))",
+        "df.read(path)",
+        "list(df.read_many([path]))",
+    ],
+)
+def test_files_that_are_read_through_the_page_cache_against_the_wish_are_warned_about(tmp_path, reading):
     (path,) = write_files(tmp_path, numbered(1))
+    # each open with O_DIRECT, of the headers and of the data, is refused; the one after it is not
     fault = "inject=openat:error=EINVAL:when=1+2"
     refusing = ["strace", "-f", "-qq", "-o", os.devnull, "-P", path, "-e", fault]
     if not shutil.which("strace") or subprocess.run([*refusing, "true"]).returncode:
         pytest.skip("strace cannot trace here")
-    program = "import sys, dlio_fast as df; list(df.Loader(df.Dataset.from_files(sys.argv[1])))"
+    program = f"import sys, dlio_fast as df; path = sys.argv[1]; {reading}"
     done = subprocess.run(
         [*refusing, sys.executable, "-c", program, f"direct://{path}"],
         capture_output=True,

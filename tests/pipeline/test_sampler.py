@@ -40,9 +40,8 @@ def test_any_position_is_reached_at_once(n, world_size, seed, epoch, data):
     sampler = Sampler(n, True, seed, rank=world_size - 1, world_size=world_size)
     whole = order(sampler, epoch)
     start = data.draw(st.integers(0, len(whole)))
-    step = data.draw(st.integers(1, 10))
-    wanted = whole[start::step]
-    assert sampler.ids(epoch, start, len(wanted), step).tolist() == wanted
+    wanted = whole[start:]
+    assert sampler.ids(epoch, start, len(wanted)).tolist() == wanted
 
 
 def test_without_shuffling_the_order_is_that_of_the_files():
