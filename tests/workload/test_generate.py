@@ -105,7 +105,7 @@ def test_files_are_those_that_numpy_writes(tmp_path_factory, dtype, dims, n_samp
         assert (y.dtype, y.tolist()) == (np.int64, [0] * n_samples)
     else:
         np.save(reference, x)
-    assert plain.read_bytes() == reference.read_bytes()
+    assert without_versions(plain) == without_versions(reference)
 
     np.testing.assert_array_equal(x_of(aligned), x)
     assert payload_offset(aligned) % 4096 == 0
@@ -215,7 +215,7 @@ def test_compressed_files_are_those_of_savez_compressed(tmp_path):
         x = x_of(path)
         np.savez_compressed(tmp_path / "reference.npz", x=x, y=np.zeros(2, np.int64))
         compressed = tmp_path / "zip/train" / path.name
-        assert compressed.read_bytes() == (tmp_path / "reference.npz").read_bytes()
+        assert without_versions(compressed) == without_versions(tmp_path / "reference.npz")
         assert compressed.stat().st_size < path.stat().st_size / 4
 
 
