@@ -15,7 +15,7 @@ from dlio_fast.errors import ConfigError, DiskFullError, DlioFastError
 from dlio_fast.formats.layout import npz_layout
 from dlio_fast.workload.generate import generate
 from dlio_fast.workload.plan import FilePlan
-from tests.workload.files import config, payload_offset, tree, x_of
+from tests.workload.files import config, payload_offset, tree, without_versions, x_of
 
 DTYPES = (
     "bool uint8 int8 uint16 int16 uint32 int32 uint64 int64 float16 float32 float64 complex64 complex128 >i4"
