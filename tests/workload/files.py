@@ -32,15 +32,17 @@ def payload_offset(path):
         return file.tell()
 
 
-def without_versions(path):
-    """A file's bytes but for the ZIP versions "needed to extract": before 3.11.4, Python got them wrong."""
+def but_for_zip_versions(path):
+    """A file's bytes but for what Python before 3.11.4 wrote otherwise: versions, and sizes that ZIP64 repeats."""
     data = bytearray(path.read_bytes())
     if path.suffix == ".npz":
         with zipfile.ZipFile(path) as archive:
             entry = archive.start_dir
             for member in archive.infolist():
-                data[member.header_offset + 4 : member.header_offset + 6] = b"--"
-                data[entry + 6 : entry + 8] = b"--"
+                local = member.header_offset
+                data[local + 4 : local + 6] = b"--"
+                data[local + 18 : local + 26] = b"--------"
+                data[entry + 4 : entry + 8] = b"----"
                 entry = data.find(b"PK\x01\x02", entry + 4)
     return bytes(data)
 
