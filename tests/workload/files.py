@@ -33,7 +33,7 @@ def payload_offset(path):
 
 
 def but_for_zip_versions(path):
-    """A file's bytes but for what Python before 3.11.4 wrote otherwise: versions, and sizes that ZIP64 repeats."""
+    """A file's bytes but for what Python before 3.11.4 wrote otherwise: versions, ZIP64's second sizes."""
     data = bytearray(path.read_bytes())
     if path.suffix == ".npz":
         with zipfile.ZipFile(path) as archive:
