@@ -16,7 +16,8 @@ from collections.abc import Sequence
 
 from ._version import __version__
 from .commands import bench, generate, inspect, run, validate, workloads
-from .errors import ConfigError, DlioFastError
+from .commands.common import exit_status
+from .errors import DlioFastError
 
 DESCRIPTION = """\
 Get training data from storage into a framework, and measure how fast that is.
@@ -56,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = parse(sys.argv[1:] if argv is None else argv)
         with _warnings_as_lines():
             status = args.execute(args)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed: nobody wants the output
+            sys.stdout.flush()
         return status
     except BrokenPipeError:  # whoever reads our output has seen enough
         with contextlib.suppress(OSError):
@@ -67,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except (DlioFastError, OSError, MemoryError) as error:
         _report(str(error) or type(error).__name__)
-        return 2 if isinstance(error, ConfigError) else 1
+        return exit_status(error)
     except Exception as error:
         hint = "this is a defect of dlio_fast; DLIO_FAST_LOG=debug shows where"
         _report(f"{type(error).__name__}: {error} ({hint})")

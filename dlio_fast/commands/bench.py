@@ -12,6 +12,7 @@ from .common import (
     add_reading_arguments,
     cache_line,
     duration,
+    how_read,
     positive,
 )
 
@@ -64,25 +65,26 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _lines(result: BenchResult) -> list[str]:
-    how = "O_DIRECT" if result.direct else "through the page cache"
     bytes_are = "crc32 over every byte" if result.checksum else "no byte looked at"
     dropped = f", caches dropped before each round ({result.caches_dropped})" if result.caches_dropped else ""
+    nbytes, direct_bytes = (
+        sum(getattr(r, name) for r in result.rounds) for name in ("bytes", "direct_bytes")
+    )
+    reason = next((r.fallback_reason for r in result.rounds if r.fallback_reason), None)
+    how = how_read(result.direct, direct_bytes, nbytes, reason)
     lines = [f"{result.files} files, {how}, {result.threads} threads, {bytes_are}{dropped}"]
     for number, part in enumerate(result.rounds, 1):
-        lines += _round_lines(f"round {number}: " if len(result.rounds) > 1 else "", part, result.direct)
+        lines += _round_lines(f"round {number}: " if len(result.rounds) > 1 else "", part, result.in_memory)
     if len(result.rounds) > 1:
         lines.append(f"median: {result.gb_per_second:.2f} GB/s")
     return lines
 
 
-def _round_lines(title: str, part: BenchRound, direct: bool) -> list[str]:
-    wait = part.read_latency
+def _round_lines(title: str, part: BenchRound, in_memory: str | None) -> list[str]:
+    wait, direct = part.read_latency, part.direct_bytes > 0 and not part.fallback_reason
     latencies = ", ".join(f"{name} {duration(getattr(wait, name))}" for name in ("p50", "p95", "p99", "max"))
-    lines = [
+    return [
         f"{title}{part.gb_per_second:.2f} GB/s, {part.files_per_second:.0f} files/s, "
         f"{part.cpu_seconds_per_gb:.3f} CPU-s/GB ({part.bytes / 1e9:.3f} GB in {part.seconds:.3f} s)",
-        f"  read latency: {latencies}; {cache_line(part.resident_before, direct)}",
+        f"  read latency: {latencies}; {cache_line(part.resident_before, direct, in_memory)}",
     ]
-    if part.fallback_reason:
-        lines.append(f"  O_DIRECT was refused: {part.fallback_reason}")
-    return lines

@@ -34,6 +34,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "overrides",
         nargs="*",
+        default=[],  # or argparse says that one is required
         metavar="OVERRIDE",
         help="key=value, +key=value, ++key=value or ~key; the key with or without `workload.` in front",
     )
@@ -146,9 +147,35 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
 
-def cache_line(resident: float | None, direct: bool) -> str:
-    """Return what the page cache held before reading, for people."""
+def how_read(direct: bool, direct_bytes: int, nbytes: int, reason: str | None) -> str:
+    """Return which way the bytes came, for people: what happened, not what was asked for."""
+    if not direct or (not direct_bytes and not reason):
+        return "through the page cache"
+    if not reason:
+        return "O_DIRECT"
+    refused = f"through the page cache (O_DIRECT was refused: {reason})"
+    if not direct_bytes:
+        return refused
+    return f"O_DIRECT for {100 * direct_bytes / nbytes:.0f} % of the bytes, the rest {refused}"
+
+
+def cache_line(resident: float | None, direct: bool, in_memory: str | None = None) -> str:
+    """Return what the page cache held before reading, for people.
+
+    `direct`: everything was read past it. `in_memory`: the kind of the file system that needs no storage.
+    """
     from ..workload.pagecache import cache_state
 
+    if in_memory:
+        return f"the data lie in memory ({in_memory}), not on storage"
     share = "" if resident is None else f" ({100 * resident:.0f} % of the files were in it)"
     return f"page cache {'bypassed' if direct else cache_state(resident)}{share}"
+
+
+def exit_status(error: BaseException) -> int:
+    """Return the exit status that an error stands for: 2 for what the user asked for, 1 for failed work."""
+    from ..config import split_address
+    from ..errors import ConfigError, UnsupportedError
+
+    no_reader = isinstance(error, UnsupportedError) and split_address(error.path)[0]
+    return 2 if isinstance(error, ConfigError) or no_reader else 1

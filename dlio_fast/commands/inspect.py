@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from .common import Output, add_command, add_output_arguments, amount, table
+from .common import Output, add_command, add_output_arguments, amount, exit_status, table
 
 if TYPE_CHECKING:
     from ..workload.inspect import FileInfo, MemberInfo
@@ -42,14 +42,14 @@ def execute(args: argparse.Namespace) -> int:
     from ..errors import DlioFastError
     from ..workload.inspect import inspect_file
 
-    output, results, failed = Output(args), [], False
+    output, results, status = Output(args), [], 0
     for index, path in enumerate(args.files):
         try:
             info = inspect_file(path, verify=not args.no_verify)
         except (DlioFastError, OSError) as error:
             print(f"dlio-fast: error: {error}", file=sys.stderr)
             results.append({"path": path, "error": str(error)})
-            failed = True
+            status = max(status, exit_status(error))
             continue
         if index:
             output.say()
@@ -57,10 +57,10 @@ def execute(args: argparse.Namespace) -> int:
             output.say(line)
         for problem in info.problems:
             print(f"dlio-fast: error: {problem}", file=sys.stderr)
-        failed = failed or bool(info.problems)
+        status = max(status, 1 if info.problems else 0)
         results.append(info.to_dict())
     output.result(results)
-    return 1 if failed else 0
+    return status
 
 
 def _lines(info: FileInfo) -> list[str]:

@@ -14,6 +14,7 @@ from .common import (
     amount,
     cache_line,
     duration,
+    how_read,
     load,
     positive,
 )
@@ -112,19 +113,17 @@ def _reading_lines(result: RunResult) -> list[str]:
         verified = "no checksums to verify (npy has none)"
     else:
         verified = "checksums verified" if settings["verify"] else "checksums NOT verified"
-    how = "O_DIRECT" if settings["direct"] else "through the page cache"
-    resident = result.phases[0].resident_before
+    direct_bytes, reason = reading["direct_bytes"], reading["fallback_reason"]
+    how = how_read(settings["direct"], direct_bytes, reading["bytes_read"], reason)
+    resident, in_memory = result.phases[0].resident_before, settings["in_memory"]
+    bypassed = direct_bytes > 0 and not reason
     lines = [
         f"read: {settings['files']} files, {how}, {settings['threads']} threads, {verified}; "
-        f"{cache_line(resident, settings['direct'])}"
+        f"{cache_line(resident, bypassed, in_memory)}"
     ]
-    if reading["fallbacks"]:
-        lines.append(
-            f"note: {reading['fallbacks']} files were read through the page cache, O_DIRECT was refused: "
-            f"{reading['fallback_reason']}"
-        )
-    if not settings["direct"] and resident is not None and resident > 0.5:
-        lines.append("note: the data came from memory, not from the storage: try direct:// or --drop-caches")
+    if not bypassed and not in_memory and resident is not None and resident > 0.5:
+        instead = "--drop-caches" if settings["direct"] else "direct:// or --drop-caches"
+        lines.append(f"note: the data came from memory, not from the storage: try {instead}")
     return lines
 
 

@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass
 
 from .._limits import default_threads
 from ..config import split_address
-from ..errors import DlioFastFileNotFoundError
-from ..storage.files import list_files
+from ..errors import DlioFastFileNotFoundError, UnsupportedError
+from ..storage.files import FileList, list_files
 from ..storage.local import Address, ReadMany, local_path
 from ..storage.memory import SHARED_KEEP
 from .bar import Bar
 from .metrics import Quantiles
-from .pagecache import cache_state, drop_caches, resident_fraction
+from .pagecache import cache_state, drop_caches, memory_filesystem, resident_fraction
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,14 @@ class BenchResult:
 
     files: int
     direct: bool
+    """Whether O_DIRECT was asked for; the rounds tell how many bytes came by it."""
     threads: int
     prefetch_bytes: int
     checksum: bool
     caches_dropped: str | None
     """How, before each round; None: they were not."""
+    in_memory: str | None
+    """"tmpfs" or "ramfs" where the files lie in one, so that no storage was measured."""
     rounds: tuple[BenchRound, ...]
 
     @property
@@ -107,7 +110,7 @@ def bench(
     paths : sequence of str or path-like
         Files, folders (with all below them), globs and manifests, each plain, ``file://`` or ``direct://``.
     direct : bool, optional
-        Bypass the page cache (O_DIRECT), or do not; default: as the first path's address says.
+        Bypass the page cache (O_DIRECT), or do not; default: as the addresses say.
     threads, prefetch_bytes
         As for :func:`dlio_fast.read_many`.
     checksum : bool
@@ -123,23 +126,26 @@ def bench(
     ------
     DlioFastFileNotFoundError
         There is no file.
+    UnsupportedError
+        Some addresses are ``direct://``, some are not, and `direct` does not say which to do.
     DlioFastOSError
         A file cannot be read.
     """
     if repeat < 1 or (threads is not None and threads < 1) or prefetch_bytes < 1:
         raise ValueError("repeat, threads and prefetch_bytes must be at least 1")
-    files = find_files(paths)
-    if direct is None:
-        direct = local_path(paths[0])[1]
+    files = find_files(paths, direct)
+    direct = files.direct
     threads = threads or default_threads(direct)
-    addresses = [f"direct://{file}" for file in files] if direct else files
+    scheme = "direct://" if direct else "file://"
     rounds, how = [], None
     for _ in range(repeat):
         how = drop_caches(files) if drop else None
         resident = resident_fraction(files)
+        addresses = (scheme + file for file in files)
         with ReadMany(addresses, threads=threads, prefetch_bytes=prefetch_bytes, checksum=checksum) as reader:
             rounds.append(_read_all(reader, len(files), resident, progress))
-    return BenchResult(len(files), direct, threads, prefetch_bytes, checksum, how, tuple(rounds))
+    memory = memory_filesystem(files)
+    return BenchResult(len(files), direct, threads, prefetch_bytes, checksum, how, memory, tuple(rounds))
 
 
 def _read_all(reader: ReadMany, count: int, resident: float | None, progress: bool | None) -> BenchRound:
@@ -161,19 +167,32 @@ def _read_all(reader: ReadMany, count: int, resident: float | None, progress: bo
     )
 
 
-def find_files(paths: Sequence[Address]) -> list[str]:
-    """Return the regular files that the paths stand for, in order; hidden ones in folders are left out."""
+def find_files(paths: Sequence[Address], direct: bool | None = None) -> FileList:
+    """Return the files that the paths stand for, in order; hidden ones in folders are left out.
+
+    Whether to bypass the page cache is what `direct` says, else the addresses, which then must agree.
+    """
     found: list[str] = []
+    directs: set[bool] = set()
     for address in paths:
-        path, _ = local_path(address)
+        path, is_direct = local_path(address)
         if os.path.isdir(path):
             found += _below(path)
         else:
-            found += list_files(address, ())
+            listed = list_files(address, ())
+            found += listed
+            is_direct = listed.direct
+        directs.add(is_direct)
     if not found:
         named = ", ".join(os.fsdecode(split_address(os.fsdecode(path))[1]) for path in paths)
         raise DlioFastFileNotFoundError(2, "no files are there to read", named)
-    return found
+    if direct is None and len(directs) > 1:
+        raise UnsupportedError(
+            "the paths must be all direct:// or none of them; --direct or --buffered reads all the same way",
+            next((text for text in map(os.fsdecode, paths) if split_address(text)[0]), ""),
+        )
+    chosen = True in directs if direct is None else direct
+    return FileList(b"", [os.fsencode(path) for path in found], direct=chosen)
 
 
 def _below(folder: str) -> list[str]:

@@ -15,13 +15,14 @@ from ..storage.local import local_path
 from .bar import Bar
 from .generate import GenerateResult, generate
 from .metrics import PhaseMetrics, Progress, Quantiles, Step, mean_and_stdev
-from .pagecache import drop_caches, resident_fraction
+from .pagecache import drop_caches, memory_filesystem, resident_fraction
 from .sources import FRAMEWORKS, Source, open_source
 
 _SETTINGS = (
     "batch_size", "shuffle", "seed", "drop_last", "verify", "direct", "threads", "prefetch_bytes",
 )  # fmt: skip
 _COUNTERS = ("bytes_read", "direct_bytes", "reads", "files", "fallbacks")
+_UNUSED = ("read_threads", "prefetch_size", "transfer_size", "shuffle_size")
 _NOTE_SECONDS = 0.02  # the core is not asked for its counters more often
 
 
@@ -125,6 +126,18 @@ def check_runnable(cfg: Config) -> list[str]:
         raise ConfigError(
             f"{cfg.source}: nothing to run: {what}workflow.train and workflow.generate_data are off"
         )
+    if workflow.train and cfg.train.total_training_steps == 0:
+        raise ConfigError(f"{cfg.source}: train.total_training_steps is 0: no step is left to train")
+    if (
+        workflow.train
+        and workflow.evaluation
+        and cfg.is_set("dataset.num_files_eval")
+        and not dataset.num_files_eval
+    ):
+        raise ConfigError(
+            f"{cfg.source}: workflow.evaluation is on, but dataset.num_files_eval is 0: nothing to evaluate"
+        )
+    unused = ", ".join(f"reader.{key}" for key in _UNUSED if cfg.is_set(f"reader.{key}"))
     resized = dataset.record_length_bytes_resize or reader.transformed_record_dims
     left_out = {
         "checkpoint workloads are not part of this version; skipped": workflow.checkpoint,
@@ -143,6 +156,8 @@ def check_runnable(cfg: Config) -> list[str]:
         "dataset.keep_files false: the files are kept all the same": not dataset.keep_files,
         "output.folder: this version writes no result files; --json prints the results":
             cfg.output.folder is not None,
+        "train.epochs is 0: nothing is trained": workflow.train and not cfg.train.epochs,
+        f"{unused}: not used; --threads and --prefetch-bytes say how to read ahead": bool(unused),
     }  # fmt: skip
     return [text for text, applies in left_out.items() if applies]
 
@@ -186,7 +201,8 @@ def run(
     Raises
     ------
     ConfigError
-        The configuration cannot be run; before anything is read or written.
+        The configuration cannot be run, before anything is read or written; or there are too few samples
+        for a batch, before anything is trained.
     DlioFastError
         Reading or writing failed.
     """
@@ -204,6 +220,7 @@ def run(
         return result
     trainer = _Trainer(cfg, sources, drop, progress)
     try:
+        trainer.check()
         result.settings |= trainer.settings()
         for phase in trainer.phases(max_epochs, max_steps):
             result.phases.append(phase)
@@ -228,17 +245,31 @@ class _Trainer:
         self._clock = 0.0
         self._samples = self._bytes = 0
 
+    def check(self) -> None:
+        """Raise where there is nothing to train or to evaluate on."""
+        address = self.cfg.data_address
+        there = os.path.isdir(local_path(address)[0])
+        for kind, source in self.sources.items():
+            what = "training" if kind == "train" else "evaluation"
+            if not there or not len(source.dataset.files):
+                raise DlioFastFileNotFoundError(
+                    2, f"no {what} files; `dlio-fast generate` makes them", address
+                )
+            if not len(source):
+                raise ConfigError(
+                    f"{self.cfg.source}: {what}: {len(source.dataset)} samples do not fill a batch of "
+                    f"{source.batch_size} (reader.drop_last leaves out a short one)"
+                )
+
     def settings(self) -> dict:
         """Return what the run does with which settings."""
         cfg, source = self.cfg, self.sources["train"]
-        address = cfg.data_address
-        if not os.path.isdir(local_path(address)[0]) or not len(source.dataset.files):
-            raise DlioFastFileNotFoundError(2, "no training files; `dlio-fast generate` makes them", address)
         stats = source.stats()
         return {
             "config": cfg.source,
             "framework": cfg.framework,
-            "data_folder": address,
+            "data_folder": cfg.data_address,
+            "in_memory": memory_filesystem(source.dataset.files),
             "drop_caches": self.drop,
             "format": source.dataset.format.name,
             "files": len(source.dataset.files),

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import yaml
 
 from dlio_fast import __version__
 from dlio_fast.cli import main
+from dlio_fast.commands.common import cache_line, how_read
 from dlio_fast.config import list_workloads, load_config
 from tests.workload.files import payload_offset, tree
 
@@ -91,12 +93,22 @@ def test_bad_usage_is_one_line_and_status_2(cli, argv):
         (["run", "resnet50_h100"], "tensorflow"),
         (["run", "llama3_8b"], "checkpoint"),
         (["generate", "quickstart", "--data-folder", "s3://bucket/x"], "s3://bucket/x"),
+        (["run", "quickstart", "dataset.data_folder=s3://bucket/x"], "s3://bucket/x"),
+        (["bench", "s3://bucket/x"], "s3://bucket/x"),
+        (["inspect", "s3://bucket/x"], "s3://bucket/x"),
+        (["bench", __file__, f"direct://{__file__}"], "all direct:// or none"),
     ],
 )
 def test_a_bad_configuration_is_status_2_and_names_the_cause(cli, argv, words):
     status, out, err = cli(*argv)
     assert (status, out) == (2, "")
     assert err.startswith("dlio-fast: error: ") and words in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", ["generate", "run", "validate"])
+def test_overrides_are_not_said_to_be_required(cli, command):
+    err = cli(command)[2]
+    assert "required: CONFIG" in err and "OVERRIDE" not in err
 
 
 def test_failed_work_is_status_1(cli, config, tmp_path):
@@ -245,6 +257,36 @@ def test_bench_reports_what_was_read(cli, tmp_path):
     assert found["rounds"][0]["bytes"] == 400_000 and found["prefetch_bytes"] == 1 << 20
 
 
+REFUSED = "through the page cache (O_DIRECT was refused: the reason)"
+
+
+@pytest.mark.parametrize(
+    ("direct", "nbytes", "reason", "words"),
+    [
+        (False, 0, None, "through the page cache"),
+        (True, 100, None, "O_DIRECT"),
+        (True, 0, "the reason", REFUSED),
+        (True, 75, "the reason", f"O_DIRECT for 75 % of the bytes, the rest {REFUSED}"),
+    ],
+)
+def test_how_data_were_read_is_told_from_what_happened(direct, nbytes, reason, words):
+    assert how_read(direct, nbytes, 100, reason) == words
+
+
+def test_the_cache_is_bypassed_only_where_it_was():
+    assert cache_line(0.5, direct=True).startswith("page cache bypassed")
+    assert cache_line(0.5, direct=False).startswith("page cache partly warm")
+    assert cache_line(1.0, direct=True, in_memory="tmpfs") == "the data lie in memory (tmpfs), not on storage"
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="there is no tmpfs")
+def test_it_is_said_that_data_lie_in_memory(cli, config):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        out = cli("run", config, f"dataset.data_folder={folder}")[1]
+        assert "the data lie in memory (tmpfs)" in out and "try direct://" not in out
+        assert "the data lie in memory (tmpfs)" in cli("bench", "--direct", folder)[1]
+
+
 # As a process
 
 
@@ -263,6 +305,13 @@ def test_a_reader_that_has_seen_enough_causes_no_noise():
     ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE)
     os.close(writing)
     assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+def test_a_closed_stdout_is_no_defect(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    command = f"exec '{sys.executable}' -m dlio_fast inspect '{tmp_path}/a.npy' >&-"
+    ended = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE)
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 def test_ctrl_c_ends_a_run_with_status_130(config):

@@ -164,6 +164,37 @@ def test_without_data_the_error_says_how_to_make_them(tmp_path):
         run(workload(tmp_path, "workflow.generate_data=false", "~dataset.num_files_train"))
 
 
+@pytest.mark.parametrize("framework", ["none", "pytorch"])
+def test_training_without_a_single_batch_is_refused(tmp_path, framework):
+    cfg = workload(tmp_path, f"framework={framework}", "reader.batch_size=11", "reader.drop_last=true")
+    with pytest.raises(ConfigError, match=r"10 samples .* batch of 11 .*drop_last"):
+        run(cfg, progress=False)
+    with pytest.raises(ConfigError, match="total_training_steps"):
+        run(workload(tmp_path, "train.total_training_steps=0"), progress=False)
+
+
+def test_without_epochs_it_is_said_that_nothing_is_trained(tmp_path):
+    result = run(workload(tmp_path, "train.epochs=0"), progress=False)
+    assert result.phases == [] and "train.epochs is 0" in result.notes[0]
+
+
+def test_an_evaluation_without_files_is_refused_before_anything_is_done(tmp_path):
+    cfg = workload(tmp_path / "data", "workflow.evaluation=true", "dataset.num_files_eval=0")
+    with pytest.raises(ConfigError, match="num_files_eval"):
+        run(cfg, progress=False)
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("wanted", ["~dataset.num_files_train", "dataset.num_files_eval=3"])
+def test_evaluation_files_are_looked_for_before_the_training(tmp_path, wanted):
+    generate(workload(tmp_path))
+    cfg = workload(tmp_path, "workflow.evaluation=true", "workflow.generate_data=false", wanted)
+    parts = []
+    with pytest.raises(DlioFastFileNotFoundError, match="dlio-fast generate"):
+        run(cfg, on_done=parts.append, progress=False)
+    assert parts == []
+
+
 # Damage
 
 
@@ -221,12 +252,21 @@ def test_a_workflow_without_anything_to_do_is_refused():
         ("reader.reader_classname=a.b", "reader_classname"),
         ("dataset.keep_files=false", "keep_files"),
         ("output.folder=results", "output.folder"),
+        ("reader.read_threads=4", "reader.read_threads"),
+        ("reader.prefetch_size=4", "reader.prefetch_size"),
+        ("reader.transfer_size=4096", "reader.transfer_size"),
+        ("reader.shuffle_size=4", "reader.shuffle_size"),
     ],
 )
 def test_keys_without_effect_are_named(tmp_path, override, word):
     assert check_runnable(workload(tmp_path)) == []
     (note,) = check_runnable(workload(tmp_path, override))
     assert word in note
+
+
+def test_tuning_keys_without_effect_share_a_note(tmp_path):
+    (note,) = check_runnable(workload(tmp_path, "reader.read_threads=4", "reader.prefetch_size=4"))
+    assert "reader.read_threads, reader.prefetch_size" in note
 
 
 # The report
