@@ -98,7 +98,8 @@ def main() -> None:
     how, cache = drop_caches(files), cache_state(resident_fraction(files))
     speed, _, lines[f"dlio_fast, direct://, page cache {cache}"] = read(direct)
     refused = direct.source.stats()["fallback_reason"]
-    print(f"\ndirect:// with the page cache {cache} ({how}): {speed:.2f} GB/s", refused or "")
+    note = f", O_DIRECT was refused: {refused}" if refused else ""
+    print(f"\ndirect:// with the page cache {cache} ({how}): {speed:.2f} GB/s{note}")
 
     # 5. The picture.
     picture = plot_throughput(
