@@ -54,6 +54,18 @@ def _element_type(name: str) -> str:
 ElementType = Annotated[str, AfterValidator(_element_type)]
 
 
+def _file_prefix(prefix: str) -> str:
+    if "/" in prefix or "\0" in prefix or prefix.startswith("."):
+        raise ValueError("the beginning of a file's name: without / and NUL, and not starting with a dot")
+    return prefix
+
+
+def _data_folder(address: str) -> str:
+    if not address.strip() or "\0" in address:
+        raise ValueError("a path or an address, not empty (. is the working directory) and without NUL")
+    return address
+
+
 class StorageSection(Section):
     """Where data lie when `dataset.data_folder` is not a complete address."""
 
@@ -107,7 +119,7 @@ class ArrowSection(Section):
 class DatasetSection(Section):
     """What the data set consists of; the sizes that follow from it are properties."""
 
-    data_folder: str = "./data/"
+    data_folder: Annotated[str, AfterValidator(_data_folder)] = "./data/"
     """A path or an address: ``file://``, ``direct://``, ``s3://``, ``az://`` or any scheme of fsspec."""
     format: Format = "tfrecord"
     num_files_train: Count = 8
@@ -122,7 +134,8 @@ class DatasetSection(Section):
     record_element_type: ElementType = "uint8"
     record_element_bytes: Positive = 4
     """Accepted and unused, as in DLIO: the size follows from `record_element_type`."""
-    file_prefix: str = "img"
+    file_prefix: Annotated[str, AfterValidator(_file_prefix)] = "img"
+    """What generated files' names begin with; readers pass over names that start with a dot."""
     compression: Compression = "none"
     compression_level: Int = 4
     enable_chunking: bool = False
@@ -157,16 +170,6 @@ class DatasetSection(Section):
                 f"not {list(self.record_dims)}"
             )
         return self
-
-    @property
-    def data_scheme(self) -> str:
-        """The scheme of `data_folder` in lower case, "" for a plain path."""
-        return split_address(self.data_folder)[0]
-
-    @property
-    def data_path(self) -> str:
-        """`data_folder` without its scheme: a path, or ``bucket/key``."""
-        return split_address(self.data_folder)[1]
 
     @property
     def num_files(self) -> int:
@@ -211,10 +214,6 @@ class DatasetSection(Section):
         if not self.sizes_are_ragged:
             return self.sample_dims
         return tuple(self.dims_table(index + 1)[index].tolist())
-
-    def file_nbytes(self, index: int) -> int:
-        """Return the bytes of all samples in file `index`, without the format's own headers."""
-        return math.prod(self.file_dims(index)) * self.dtype.itemsize * self.num_samples_per_file
 
 
 def data_address(dataset: DatasetSection, storage: StorageSection, direct: bool) -> str:

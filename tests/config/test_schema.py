@@ -3,6 +3,7 @@
 import pytest
 
 from dlio_fast.config import backend_of, load_config, split_address
+from dlio_fast.errors import ConfigError
 
 DEFAULTS = {
     "framework": "tensorflow",
@@ -268,8 +269,21 @@ def test_every_key_of_a_framework_profile(framework, recwarn):
 )
 def test_an_address_is_a_scheme_and_a_path(address, scheme, path):
     assert split_address(address) == (scheme, path)
-    data = load_config({"dataset": {"data_folder": address}}).dataset
-    assert (data.data_folder, data.data_scheme, data.data_path) == (address, scheme, path)
+    assert load_config({"dataset": {"data_folder": address}}).dataset.data_folder == address
+
+
+@pytest.mark.parametrize("prefix", ["a/b", "/img", "../img", ".img", ".", "a\0b"])
+def test_a_file_prefix_that_leaves_the_folder_or_hides_the_files_is_refused(prefix):
+    with pytest.raises(ConfigError, match="dataset.file_prefix = .*accepted is .*without /") as caught:
+        load_config({"dataset": {"file_prefix": prefix}})
+    assert repr(prefix) in str(caught.value)
+
+
+@pytest.mark.parametrize("folder", ["", "  ", "a\0b"])
+def test_a_data_folder_that_names_none_is_refused(folder):
+    with pytest.raises(ConfigError, match="dataset.data_folder = .*accepted is a path") as caught:
+        load_config({"dataset": {"data_folder": folder}})
+    assert repr(folder) in str(caught.value)
 
 
 def test_schemes_have_one_spelling():
