@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import glob
 import os
+import stat
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ..errors import DlioFastFileNotFoundError, FormatError, UnsupportedError, os_error
+from ..errors import DlioFastFileNotFoundError, FormatError, NotRegularFileError, UnsupportedError, os_error
 from .local import Address, local_path
 
 MANIFEST_SUFFIXES = (".txt", ".lst", ".list", ".manifest")
@@ -76,7 +77,13 @@ def _os_error(error: OSError, what: str, path: str) -> OSError:
     return os_error(code, f"{os.strerror(code)}: {what}", path)
 
 
-def _is_data(name: bytes, suffixes: tuple[bytes, ...]) -> bool:
+def data_suffixes(suffixes: Iterable[str]) -> tuple[bytes, ...]:
+    """The endings of the files that :func:`list_folder` takes: ``.npz`` in lower and in upper case."""
+    return tuple(s.encode() for suffix in suffixes for s in (suffix, suffix.upper()))
+
+
+def is_data(name: bytes, suffixes: tuple[bytes, ...]) -> bool:
+    """Tell whether a file of that name is one of the data; hidden ones are not."""
     return name.endswith(suffixes) and not name.startswith(b".")
 
 
@@ -94,16 +101,16 @@ def list_folder(folder: Address, suffixes: Iterable[str]) -> FileList:
     """
     path, direct = local_path(folder)
     base = os.path.join(os.fsencode(path), b"")
-    wanted = tuple(s.encode() for suffix in suffixes for s in (suffix, suffix.upper()))
+    wanted = data_suffixes(suffixes)
     names = [name for name in _listdir(base) if not name.startswith(b".")]
     if not names or not os.path.isdir(base + names[0]):
-        return FileList(base, [name for name in names if _is_data(name, wanted)], direct=direct)
+        return FileList(base, [name for name in names if is_data(name, wanted)], direct=direct)
     below = [
         os.path.join(sub, name)
         for sub in names
         if os.path.isdir(base + sub)
         for name in _listdir(base + sub)
-        if _is_data(name, wanted)
+        if is_data(name, wanted)
     ]
     below.sort(key=os.path.basename)
     return FileList(base, below, direct=direct)
@@ -116,7 +123,7 @@ def list_files(files: Address | Iterable[Address], suffixes: Iterable[str]) -> F
     ----------
     files : str, path-like, or iterable of these
         A manifest is a text file (``.txt``, ``.lst``, ``.list``, ``.manifest``) with one path a line,
-        relative ones below the manifest's own folder.
+        relative ones below the manifest's own folder; lines that begin with ``#`` are comments.
     suffixes : iterable of str
         Which files of a folder count.
 
@@ -153,11 +160,14 @@ def _from_paths(files: Iterable[Address], folder: str = "", direct: bool = False
 
 def _from_manifest(path: str, direct: bool) -> FileList:
     try:
-        with open(path, "rb") as lines:
+        # Without O_NONBLOCK the open of a FIFO waits for somebody who writes into it.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as lines:
+            if not stat.S_ISREG(os.fstat(lines.fileno()).st_mode):
+                raise NotRegularFileError(f"{path}: the manifest is not a regular file", path)
             names = [line.rstrip(b"\r\n") for line in lines]
     except OSError as error:
         raise _os_error(error, "the manifest cannot be read", path) from None
-    names = [name for name in names if name.strip()]
+    names = [name for name in names if name.strip() and not name.startswith(b"#")]
     folder = os.path.dirname(os.path.abspath(path))
     if any(b"://" in name for name in names):
         return _from_paths(map(os.fsdecode, names), folder, direct)

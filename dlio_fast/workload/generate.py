@@ -14,13 +14,12 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from dlio_fast import _core
-from dlio_fast._limits import default_threads
-from dlio_fast.config import Config
-from dlio_fast.config.address import backend_of, split_address
-from dlio_fast.errors import ClosedError, ConfigError, DiskFullError
-from dlio_fast.formats.layout import write_deflated_npz
-
+from .. import _core
+from .._limits import default_threads
+from ..config import Config
+from ..config.address import backend_of, split_address
+from ..errors import ClosedError, ConfigError, DiskFullError
+from ..formats.layout import write_deflated_npz
 from .bar import Bar
 from .plan import FilePlan, typed_errors
 
@@ -105,7 +104,6 @@ def generate(
     folder, direct = _local_folder(os.fspath(data_folder) if data_folder is not None else cfg.data_address)
     started = time.perf_counter()
     plan = FilePlan(cfg, folder)
-    plan.make_folders()
     found = plan.take_inventory(rank, world_size)
     if found.foreign:
         warnings.warn(
@@ -119,6 +117,7 @@ def generate(
         threads = configured if configured > 1 else default_threads(direct)
     threads = max(1, min(threads, len(indices)))
     plan.check_room(found, 0 if skip_existing else threads)
+    plan.make_folders()
 
     run = _Run(plan, indices, direct=direct, sync=sync, skip_existing=skip_existing)
     run.execute(threads, progress)

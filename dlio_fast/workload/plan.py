@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dlio_fast import _core
-from dlio_fast.config import Config
-from dlio_fast.errors import ConfigError, DiskFullError, DlioFastError, os_error
-from dlio_fast.formats.layout import FileLayout, npy_layout, npz_layout
+from .. import _core
+from ..config import Config
+from ..errors import ConfigError, DiskFullError, DlioFastError, os_error
+from ..formats.layout import FileLayout, npy_layout, npz_layout
+from ..storage.files import data_suffixes, is_data
 
 COMPRESSIONS = {"npz": ("none", "zip"), "npy": ("none",)}
 CHUNK = 1 << 20
@@ -81,6 +82,7 @@ class FilePlan:
             Split("train", 0, dataset.num_files_train, dataset.num_subfolders_train),
             Split("valid", dataset.num_files_train, dataset.num_files_eval, dataset.num_subfolders_eval),
         )
+        self.suffixes = data_suffixes([f".{dataset.format}"])
         self._dims = dataset.dims_table()
 
     def __len__(self) -> int:
@@ -141,6 +143,8 @@ class FilePlan:
             folders = dict.fromkeys([split.name, *split.folders()])
             for folder in folders:
                 path = f"{self.folder}/{folder}"
+                if not os.path.lexists(path):
+                    continue
                 with typed_errors("the folder cannot be listed", path), os.scandir(path) as entries:
                     for entry in entries:
                         match = pattern.fullmatch(entry.name)
@@ -149,11 +153,22 @@ class FilePlan:
                             mine = (split.first + index) % world_size == rank
                             if not (match["temp"] and mine and _remove_if_dead(entry.path)):
                                 found.nbytes += _allocated(entry)
-                        elif entry.is_dir() and f"{split.name}/{entry.name}" not in folders:
-                            found.foreign.append(entry.path)
-                        elif entry.name.lower().endswith(f".{self.dataset.format}"):
+                        elif self._misleads(entry, split, folder, folders):
                             found.foreign.append(entry.path)
         return found
+
+    def _misleads(self, entry: os.DirEntry, split: Split, folder: str, folders: Iterable[str]) -> bool:
+        """Tell whether a reader would take what is not of the data set; see storage.files.list_folder."""
+        name = os.fsencode(entry.name)
+        if folder != split.name:
+            return is_data(name, self.suffixes)
+        nested = split.n_subfolders > 1
+        # The first entry decides whether files or subfolders are read.
+        first = name < os.fsencode(os.path.basename(split.subfolder(0)) if nested else self.name(split, 0))
+        if entry.is_dir():
+            known = f"{folder}/{entry.name}" in folders
+            return not known and not name.startswith(b".") and (nested or first)
+        return is_data(name, self.suffixes) and (first or not nested)
 
     def _belongs(self, name: str, split: Split, folder: str, index: int) -> bool:
         return index < split.n_files and split.subfolder(index) == folder and self.name(split, index) in name
@@ -172,8 +187,13 @@ class FilePlan:
 
         `replaced_at_once` files may lie there twice for a while, old and new, where there are any.
         """
-        with typed_errors("statvfs failed", self.folder):
-            disk = os.statvfs(self.folder)
+        there = os.path.abspath(self.folder)
+        while not os.path.exists(there):
+            there = os.path.dirname(there)
+        with typed_errors("statvfs failed", there):
+            disk = os.statvfs(there)
+        if disk.f_blocks == 0:  # ramfs, for one, does not know how large it is
+            return
         files = np.ceil(self.nbytes() / disk.f_frsize) * disk.f_frsize
         needed = int(files.sum()) - found.nbytes
         if found.nbytes:

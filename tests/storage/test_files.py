@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from dlio_fast.errors import DlioFastError, FormatError, UnsupportedError
+from dlio_fast.errors import DlioFastError, FormatError, NotRegularFileError, UnsupportedError
 from dlio_fast.storage.files import FileList, list_files, list_folder
 
 NPZ = [".npz"]
@@ -115,3 +115,15 @@ def test_what_is_not_there_is_said(tmp_path):
     with pytest.raises(NotADirectoryError) as caught:
         list_folder(tmp_path / "f", NPZ)
     assert isinstance(caught.value, DlioFastError)
+
+
+def test_lines_of_a_manifest_that_begin_with_a_number_sign_are_comments(folder):
+    (folder / "train.txt").write_text("# of Tuesday\nb.npz\n#a.npz\n./#c.npz\n")
+    assert list(list_files(folder / "train.txt", NPZ)) == [f"{folder}/b.npz", f"{folder}/./#c.npz"]
+
+
+@pytest.mark.timeout(10)
+def test_a_manifest_that_is_no_file_is_refused_instead_of_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "list.txt")
+    with pytest.raises(NotRegularFileError, match="list.txt"):
+        list_files(tmp_path / "list.txt", NPZ)

@@ -14,7 +14,7 @@ from dlio_fast import _core
 from dlio_fast.errors import ConfigError, DiskFullError, DlioFastError
 from dlio_fast.formats.layout import npz_layout
 from dlio_fast.workload.generate import generate
-from dlio_fast.workload.plan import FilePlan
+from dlio_fast.workload.plan import FilePlan, Inventory
 from tests.workload.files import but_for_zip_versions, config, payload_offset, tree, x_of
 
 DTYPES = (
@@ -253,7 +253,15 @@ def test_a_disk_without_room_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(DiskFullError, match=r"3 files needs 3000000000\.\d+ GB more, .* GB free") as caught:
         generate(config(record_dims=[10**9, 10**9]), data_folder=tmp_path)
     assert caught.value.filename == str(tmp_path)
-    assert tree(tmp_path) == {}
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(DiskFullError):
+        generate(config(record_dims=[10**9, 10**9]), data_folder=tmp_path / "new/folder")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_that_does_not_know_its_size_is_not_asked_for_room():
+    assert os.statvfs("/proc").f_blocks == 0
+    FilePlan(config(record_dims=[10**9, 10**9]), "/proc").check_room(Inventory(), 1)
 
 
 @pytest.mark.parametrize("address", ["{}", "direct://{}"])

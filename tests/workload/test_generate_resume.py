@@ -13,9 +13,11 @@ import zipfile
 import pytest
 
 from dlio_fast.errors import DiskFullError
+from dlio_fast.storage.files import list_folder
 from dlio_fast.workload.generate import generate
 from tests.workload.files import config, payload_offset, tree
 
+FILES = ["img_0_of_3.npz", "img_1_of_3.npz", "img_2_of_3.npz"]
 CASES = {
     "missing": lambda path: path.unlink(),
     "truncated": lambda path: os.truncate(path, path.stat().st_size - 1),
@@ -89,6 +91,25 @@ def test_the_files_of_the_data_set_itself_bring_no_warning(tmp_path):
         warnings.simplefilter("error")
         for _ in range(2):
             generate(config(num_files_eval=12, num_subfolders_eval=3), data_folder=tmp_path)
+
+
+@pytest.mark.parametrize("name", [".mine.npz", "mine.Npz", ".git/x.npz", "later/x.npz", "mine.npy"])
+def test_what_no_reader_takes_brings_no_warning(tmp_path, name):
+    (tmp_path / "train" / name).parent.mkdir(parents=True)
+    (tmp_path / "train" / name).write_bytes(b"")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        generate(config(), data_folder=tmp_path)
+    assert [os.path.basename(path) for path in list_folder(tmp_path / "train", [".npz"])] == FILES
+
+
+@pytest.mark.parametrize("name", ["mine.npz", "MINE.NPZ", "0/img_0_of_9.npz"])
+def test_what_a_reader_takes_beside_or_instead_of_the_data_set_is_named(tmp_path, name):
+    (tmp_path / "train" / name).parent.mkdir(parents=True)
+    (tmp_path / "train" / name).write_bytes(b"")
+    with pytest.warns(UserWarning, match=f"1 files or folders.*train/{name.split('/')[0]}"):
+        generate(config(), data_folder=tmp_path)
+    assert [os.path.basename(path) for path in list_folder(tmp_path / "train", [".npz"])] != FILES
 
 
 # Killed and interrupted runs
