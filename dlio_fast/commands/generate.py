@@ -61,10 +61,10 @@ def generated_line(result: GenerateResult) -> str:
         )
     return (
         f"generate: {result.files} files, {amount(result.bytes)}, to {result.folder} "
-        f"in {result.seconds:.2f} s: {result.gb_per_s:.2f} GB/s ({how}, {result.threads} threads){kept}"
+        f"in {result.seconds:.2f} s: {result.gb_per_second:.2f} GB/s ({how}, {result.threads} threads){kept}"
     )
 
 
 def as_dict(result: GenerateResult) -> dict:
     """Return the result as plain values."""
-    return {**asdict(result), "gb_per_second": result.gb_per_s}
+    return {**asdict(result), "gb_per_second": result.gb_per_second}

@@ -46,7 +46,7 @@ class GenerateResult:
     """Why it did not although ``direct://`` asked for it."""
 
     @property
-    def gb_per_s(self) -> float:
+    def gb_per_second(self) -> float:
         """Throughput in 10**9 bytes a second."""
         return self.bytes / self.seconds / 1e9 if self.seconds else 0.0
 

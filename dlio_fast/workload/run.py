@@ -98,7 +98,7 @@ class RunResult:
             "notes": self.notes,
             "generate": None
             if generated is None
-            else {**asdict(generated), "gb_per_second": generated.gb_per_s},
+            else {**asdict(generated), "gb_per_second": generated.gb_per_second},
             "phases": [phase.to_dict() for phase in self.phases],
             "train": self.total("train"),
             "eval": self.total("eval") if self.phases_of("eval") else None,

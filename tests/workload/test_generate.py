@@ -200,7 +200,7 @@ def test_the_result_counts_what_was_done(tmp_path):
     result = generate(cfg, data_folder=f"file://{tmp_path}", threads=2)
     assert (result.files, result.skipped, result.threads, result.direct) == (5, 0, 2, False)
     assert result.bytes == sum(path.stat().st_size for path in tmp_path.rglob("*.npz"))
-    assert result.gb_per_s == pytest.approx(result.bytes / result.seconds / 1e9)
+    assert result.gb_per_second == pytest.approx(result.bytes / result.seconds / 1e9)
 
 
 # Compression
