@@ -26,7 +26,9 @@ def add(commands) -> argparse.ArgumentParser:
         help="where to, instead of dataset.data_folder: a path, file:// or direct://",
     )
     parser.add_argument(
-        "--skip-existing", action="store_true", help="check files that are there and keep good ones"
+        "--skip-existing",
+        action="store_true",
+        help="keep files whose size, headers and first and last 4 KiB are right",
     )
     parser.add_argument("--threads", type=positive, metavar="N", help="files written at once")
     add_output_arguments(parser, quiet=True)

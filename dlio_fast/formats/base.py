@@ -120,5 +120,8 @@ def format_for(path: str) -> Format:
     suffix = os.path.splitext(path)[1].lower().lstrip(".")
     if suffix not in _MODULES:
         known = ", ".join("." + name for name in _MODULES)
-        raise ConfigError(f"{path}: the suffix names no supported format ({known}); say which with format=")
+        raise ConfigError(
+            f"{path}: the suffix names no supported format ({known}); say which with format=, "
+            f"or, if it is a list of files, call it .txt or .manifest"
+        )
     return format_named(suffix)

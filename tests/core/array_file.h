@@ -101,4 +101,36 @@ static inline void put_member(FILE *f, FILE *directory, const char *name,
 	free(packed);
 }
 
+/* Is got[] sample `index` of the array, in C order?  Item by item. */
+static inline int is_sample(const struct array *a, int axis, uint64_t index,
+		     const unsigned char *got)
+{
+	uint64_t at[4] = {0}, items = 1;
+
+	if (axis < 0 && axis + a->ndim >= 0)
+		axis += a->ndim;
+	for (int d = 0; d < a->ndim; d++)
+		items *= d == axis ? 1 : a->shape[d];
+	if (axis >= 0)
+		at[axis] = index;
+	for (uint64_t i = 0; i < items; i++) {
+		uint64_t item = 0;
+		for (int k = 0; k < a->ndim; k++) {
+			int d = a->fortran ? a->ndim - 1 - k : k;
+			item = item * a->shape[d] + at[d];
+		}
+		if (memcmp(got + i * a->itemsize, a->bytes + item * a->itemsize,
+			   a->itemsize))
+			return 0;
+		for (int d = a->ndim - 1; d >= 0; d--) {
+			if (d == axis)
+				continue;
+			if (++at[d] < a->shape[d])
+				break;
+			at[d] = 0;
+		}
+	}
+	return 1;
+}
+
 #endif
