@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static int read_range(dlf_read *read, dlf_file *file, dlf_worker *worker)
 {
@@ -16,6 +17,11 @@ static int read_range(dlf_read *read, dlf_file *file, dlf_worker *worker)
 		return dlf_fail(&read->fault, DLF_ETRUNCATED, file->size,
 				"the file ends before the range asked for");
 	read->size = read->length < 0 ? left : (uint64_t)read->length;
+	if (!file->size && read->length < 0 &&
+	    pread(file->fd, worker->io.stage, file->align, 0) > 0)
+		return dlf_fail(&read->fault, DLF_EUNSUPPORTED, 0,
+				"the file system does not tell the file's size, "
+				"as in /proc");
 	/* O_DIRECT goes straight to memory that agrees with the file modulo the
 	 * alignment. */
 	if (file->direct && read->offset % DLF_POOL_ALIGN % 64 == 0)

@@ -309,15 +309,19 @@ cdef class Ring:
 
     def close(self):
         """Stop the threads and release what is in flight. Calling it again does nothing."""
-        if self.closed or self.ring == NULL:
+        cdef dlf_ring_stats stats
+        if not self.usable():
+            self.closed = True
             return
-        if self.generation == dlf_fork_generation():
-            self.final_stats = self.stats()
+        self.enter()
+        self.closed = True  # before the GIL goes: only one thread gets here, and nobody enters any more
+        try:
             with nogil:
                 dlf_ring_cancel(self.ring)
-        self.closed = True
-        if not self.users:
-            self.release()
+                dlf_ring_get_stats(self.ring, &stats)
+            self.final_stats = ring_stats(&stats)
+        finally:
+            self.leave()
 
 
 cdef dict ring_stats(const dlf_ring_stats *stats):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 
@@ -128,11 +129,14 @@ class ReadMany:
         prefetch_bytes: int = SHARED_KEEP,
         checksum: bool = False,
     ):
+        if isinstance(uris, (str, bytes, os.PathLike)):
+            raise TypeError(f"{uris!r} is one address: give a list of them, or use read")
         if (threads is not None and threads < 1) or prefetch_bytes < 0:
             raise ValueError(f"need threads >= 1 and prefetch_bytes >= 0, not {threads} and {prefetch_bytes}")
         self._uris: Iterator[Address] | None = iter(uris)
-        self._held: Address | None = None
+        self._held: list[Address] = []  # the one that the ring had no room for
         self._cut_short = False
+        self._taking = threading.Lock()  # never held by close(): it ends the wait of who holds it
         self._threads = threads
         self._budget = prefetch_bytes
         self._checksum = checksum
@@ -144,15 +148,17 @@ class ReadMany:
         return self
 
     def __next__(self) -> tuple[Address, _core.Buffer]:
-        if self._cut_short:
-            raise ClosedError("the reader was closed before all files were read")
-        self._fill()
-        if not self._pending:
-            self.close()
-            raise StopIteration
-        uri, error = self._pending[0]
-        result = error or self._next()
-        self._pending.popleft()  # not before: Ctrl-C may have ended the wait
+        with self._taking:
+            if self._cut_short:
+                raise ClosedError("the reader was closed before all files were read")
+            self._fill()
+            if not self._pending:
+                self.close()
+                raise StopIteration
+            uri, error = self._pending[0]
+            result = error or self._next()
+            if self._pending:  # not before: Ctrl-C may have ended the wait
+                self._pending.popleft()
         return uri, _unwrap(result)
 
     def _next(self) -> _core.Buffer | Exception:
@@ -162,18 +168,21 @@ class ReadMany:
     def _fill(self) -> None:
         # Sizes are unknown until the files are open: the ring holds the reads back by bytes, this by count.
         while len(self._pending) < 2 * (self._threads or 16):
-            if self._held is None and self._uris is not None:
-                self._held = next(self._uris, None)
-            if self._held is None:
-                self._uris = None
+            if not self._held:
+                if self._uris is None:
+                    return
+                try:
+                    self._held.append(next(self._uris))
+                except StopIteration:
+                    self._uris = None
+                    return
+            if not self._submit(self._held[0]):
                 return
-            if not self._submit(self._held):
-                return
-            self._held = None
+            self._held.clear()
 
     def _submit(self, uri: Address) -> bool:
         """False: the ring is over its budget, take a delivery first."""
-        error = None
+        error: Exception | None = None
         try:
             path, direct = local_path(uri)
             if self._ring is None:
@@ -181,7 +190,7 @@ class ReadMany:
                 self._ring = _core.Ring(self._threads, self._budget, self._pool)
             if not self._ring.submit_read(path, 0, -1, direct, self._checksum):
                 return False
-        except DataError as refused:  # an address of no file: said when its turn comes
+        except (DataError, TypeError) as refused:  # no address of a file: said when its turn comes
             error = refused
         self._pending.append((uri, error))
         return True
@@ -193,7 +202,8 @@ class ReadMany:
     def close(self) -> None:
         """Stop the threads; what was not yet yielded is dropped. Calling it again does nothing."""
         self._cut_short = self._cut_short or self._uris is not None or bool(self._pending)
-        self._uris = self._held = None
+        self._uris = None
+        self._held.clear()
         self._pending.clear()
         if self._ring is not None and self._ring.usable():
             self._ring.close()

@@ -2,6 +2,10 @@
 
 import itertools
 import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -211,3 +215,60 @@ def test_wrong_settings_are_refused():
 def test_buffers_stay_what_they_are_while_others_are_read(files):
     kept = list(df.read_many(files, threads=4, prefetch_bytes=50_000))
     assert all(bytes(buffer) == files[path] for path, buffer in kept)
+
+
+def test_threads_that_share_a_reader_get_each_file_under_its_own_name(tmp_path):
+    paths = []
+    for i in range(400):
+        paths.append(str(tmp_path / f"f{i}"))
+        Path(paths[-1]).write_bytes(i.to_bytes(2, "little"))
+    reader = df.read_many(paths, threads=2)
+    taken = []
+
+    def take():
+        taken.extend((uri, bytes(buffer)) for uri, buffer in reader)
+
+    threads = [threading.Thread(target=take) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == sorted((path, Path(path).read_bytes()) for path in paths)
+
+
+def test_a_reader_may_be_closed_by_two_threads_at_once(tmp_path):
+    program = """
+import sys, threading, dlio_fast as df
+for _ in range(300):
+    reader = df.read_many([sys.argv[1]] * 10, threads=2)
+    next(reader)
+    other = threading.Thread(target=reader.close)
+    other.start()
+    reader.close()
+    other.join()
+"""
+    path = tmp_path / "f"
+    path.write_bytes(b"x")
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_is_no_address_raises_in_its_turn(tmp_path):
+    path = tmp_path / "f"
+    path.write_bytes(b"x")
+    reader = df.read_many([path, None, 3, path])
+    assert bytes(next(reader)[1]) == b"x"
+    for _ in range(2):
+        with pytest.raises(TypeError):
+            next(reader)
+    assert [bytes(buffer) for _, buffer in reader] == [b"x"]
+
+
+def test_one_address_is_no_list_of_them(tmp_path):
+    with pytest.raises(TypeError, match="use read"):
+        df.read_many(str(tmp_path))
+
+
+def test_a_file_of_unknown_size_is_refused_rather_than_read_as_empty():
+    with pytest.raises(UnsupportedError, match="does not tell the file's size"):
+        df.read("/proc/cpuinfo")
