@@ -16,26 +16,26 @@
 enum {
 	DLF_OK = 0,
 	DLF_EFORMAT = -5001,      /* not the format, or malformed */
-	DLF_ETRUNCATED = -5002,   /* the file ends before what its headers promise */
-	DLF_ECHECKSUM = -5003,    /* the stored checksum does not match the bytes */
-	DLF_EUNSUPPORTED = -5004, /* valid, but refused: encrypted, object dtype ... */
+	DLF_ETRUNCATED = -5002,   /* the file ends before its headers say */
+	DLF_ECHECKSUM = -5003,    /* the stored checksum does not match */
+	DLF_EUNSUPPORTED = -5004, /* valid, but refused: encrypted ... */
 	DLF_EMEMBER = -5005,      /* the archive has no member of that name */
-	DLF_ECHANGED = -5006,     /* the file shrank or was replaced while being read */
+	DLF_ECHANGED = -5006,     /* the file changed while being read */
 	DLF_ENOTREGULAR = -5007,  /* a directory, FIFO, socket or device */
-	DLF_ESAMPLE = -5008,      /* the file lacks that sample, or has others than expected */
+	DLF_ESAMPLE = -5008,      /* other samples than expected */
 	DLF_ECANCELLED = -5009,   /* the ring was cancelled */
-	DLF_EBUDGET = -5010,      /* over the byte budget: try again after a delivery */
-	DLF_EEMPTY = -5011,       /* nothing was submitted that could be delivered */
-	DLF_EMORE = -5012,        /* the bytes at hand are too few to decide: fetch more */
+	DLF_EBUDGET = -5010,      /* over the byte budget for now */
+	DLF_EEMPTY = -5011,       /* nothing is in flight */
+	DLF_EMORE = -5012,        /* too few bytes at hand: fetch more */
 };
 
 #define DLF_MEMBER_MAX 96
 
 typedef struct dlf_fault {
 	int code;                     /* 0: no fault */
-	uint64_t offset;              /* byte of the file where it was noticed */
-	const char *what;             /* one static clause, lower case, no full stop */
-	char member[DLF_MEMBER_MAX];  /* archive member, "" where there is none */
+	uint64_t offset;              /* byte of the file */
+	const char *what;             /* one static clause */
+	char member[DLF_MEMBER_MAX];  /* "" where there is none */
 } dlf_fault;
 
 /* Fill in a fault (which may be NULL) and return its code. */
