@@ -10,7 +10,6 @@ import os
 import threading
 import time
 import warnings
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -25,7 +24,7 @@ from .plan import FilePlan, typed_errors
 
 logger = logging.getLogger("dlio_fast")
 
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -150,25 +149,42 @@ class _Run:
         self._total = int(plan.nbytes()[indices.start :: indices.step].sum())
         self._writer = _core.FileWriter()
         self._stopped = False
+        self._failures: list[BaseException] = []
         self._lock = threading.Lock()
         self._indices = iter(indices)
 
     def execute(self, threads: int, progress: bool | None) -> None:
         """Write all files; stops within a moment of an error or Ctrl-C, and raises it."""
         bar = Bar(total=self._total, desc="generate", unit="B", unit_scale=True, show=progress)
-        with bar, ThreadPoolExecutor(threads, thread_name_prefix="dlio-fast-generate") as pool:
-            failures: list[BaseException] = []
+        workers = [threading.Thread(target=self._run, name=f"dlio-fast-generate-{i}") for i in range(threads)]
+        pause = _POLL_SECONDS / 16
+        with bar:
             try:
-                pending = {pool.submit(self._work) for _ in range(threads)}
-                while pending and not failures:
-                    done, pending = wait(pending, _POLL_SECONDS, FIRST_EXCEPTION)
-                    failures = [error for future in done if (error := future.exception())]
+                for worker in workers:
+                    worker.start()
+                # Asleep, not waiting on a lock: Ctrl-C could leave that one locked for the workers.
+                while any(worker.is_alive() for worker in workers):
+                    time.sleep(pause)
+                    pause = min(2 * pause, _POLL_SECONDS)
                     bar.update(self._writer.bytes_written + self._progress - bar.n)
             finally:
-                self._stopped = True
-                self._writer.cancel()
-        for error in failures:
-            raise error
+                self._stop()
+                for worker in workers:
+                    if worker.ident is not None:
+                        worker.join()
+        if self._failures:
+            raise self._failures[0]
+
+    def _stop(self) -> None:
+        self._stopped = True
+        self._writer.cancel()
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:
+            self._failures.append(error)
+            self._stop()
 
     def _work(self) -> None:
         while True:
