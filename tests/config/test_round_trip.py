@@ -41,7 +41,7 @@ trees = section(
     pytorch_config=section(num_workers=st.integers(0, 8), distributed=free, fields=st.lists(words) | words),
     storage=section(storage_options=st.dictionaries(words, free, max_size=3), storage_root=words),
     dataset=section(
-        data_folder=words.filter(str.strip),
+        data_folder=words.filter(lambda word: word.strip() and "\0" not in word),
         format=st.sampled_from(["npz", "NPY", "hdf5"]),
         record_length=st.integers(1, 2**62) | st.floats(1, 1e18),
         record_dims=st.lists(st.integers(1, 9)),
