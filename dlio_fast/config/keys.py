@@ -106,7 +106,8 @@ def section_class(annotation: Any) -> type[Section] | None:
 def split_unknown(root: type[Section], tree: Any, at: Path = ()) -> tuple[Any, list[tuple[Path, str | None]]]:
     """Return the tree without the keys that the schema lacks, and those keys' paths and nearest names.
 
-    An empty section (``reader:`` without anything below) becomes an empty mapping on the way.
+    An empty section (``reader:`` without anything below) becomes an empty mapping on the way; a section
+    that may be absent (``ksm: null``) stays off.
     """
     if not isinstance(tree, Mapping):
         return tree, []
@@ -120,7 +121,8 @@ def split_unknown(root: type[Section], tree: Any, at: Path = ()) -> tuple[Any, l
         section = section_class(field.annotation)
         if section is not None:
             is_list = section is not field.annotation and isinstance(value, (list, tuple))
-            items = list(value) if is_list else [_as_section(value)]
+            required = section is field.annotation
+            items = list(value) if is_list else [_as_section(value) if required else value]
             for index, item in enumerate(items):
                 place = (*at, key, str(index)) if is_list else (*at, key)
                 items[index], more = split_unknown(section, item, place)

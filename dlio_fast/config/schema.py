@@ -184,7 +184,7 @@ class EvaluationSection(Section):
 
 
 class KsmSection(Section):
-    """Kernel same-page merging; the presence of the section turns it on."""
+    """Kernel same-page merging; the presence of the section, though empty, turns it on; null is off."""
 
     madv_mergeable_id: Int = 12
     high_ram_trigger: NonNegative = 30.0

@@ -211,3 +211,9 @@ def test_any_sequence_of_overrides_gives_what_hydra_gives(tree, texts):
     except ConfigError:
         ours = "refused"
     assert ours == theirs
+
+
+def test_null_switches_an_optional_section_off():
+    tree = {"checkpoint": {"ksm": {}, "randomize_tensor": False}}
+    assert load_config(tree).checkpoint.ksm is not None
+    assert load_config(tree, ["checkpoint.ksm=null"]).checkpoint.ksm is None

@@ -86,6 +86,12 @@ def test_every_bundled_workload_survives(name, tmp_path):
     assert_same(load_config(config.to_dict()), config)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_bundled_workload_survives_pydantics_full_dump(name):
+    config = load_config(name)
+    assert load_config(config.model_dump(mode="json")).model_dump() == config.model_dump()
+
+
 def test_only_given_keys_are_written():
     config = load_config({"workload": {"reader": {"batch_size": 1}}})
     assert config.to_dict() == {"reader": {"batch_size": 1}}

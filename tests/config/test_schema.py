@@ -143,7 +143,7 @@ def test_defaults_are_dlios(key):
 
 
 def test_ksm_defaults_once_the_section_is_there():
-    ksm = load_config({"checkpoint": {"ksm": None, "randomize_tensor": False}}).checkpoint.ksm
+    ksm = load_config({"checkpoint": {"ksm": {}, "randomize_tensor": False}}).checkpoint.ksm
     assert (ksm.madv_mergeable_id, ksm.high_ram_trigger, ksm.low_ram_exit, ksm.await_time) == (
         12,
         30.0,
