@@ -64,7 +64,8 @@ def load_config(
     Warns
     -----
     ConfigWarning
-        Once for each key that the schema does not have, naming the nearest one; such keys are dropped.
+        Once for each key that the schema does not have, naming the nearest one, and for each key beside
+        ``workload:``; such keys are dropped.
 
     Examples
     --------
@@ -139,6 +140,9 @@ def _read(source: Path | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         inner = tree.pop("workload")
         inner = checked_tree(inner, f"{name}, workload")
         # Beside `workload` stand Hydra's own settings, in the files that Hydra writes into its output.
+        for key in tree.keys() - {"hydra", "defaults"}:
+            said = f"{name}: key {key} beside workload is ignored; move it below workload"
+            warnings.warn(said, ConfigWarning, stacklevel=3)
         tree = merged({key: value for key, value in tree.items() if key == "hydra"}, inner)
     tree.pop("defaults", None)  # Hydra's list of files to put together
     return name, tree

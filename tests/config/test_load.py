@@ -341,3 +341,15 @@ def test_import_pulls_in_no_framework_and_not_hydra():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_keys_beside_workload_are_dropped_with_a_warning_each():
+    tree = {"workload": {"reader": {"batch_size": 3}}, "trian": {"epochs": 7}, "reader": {}}
+    with pytest.warns(ConfigWarning) as caught:
+        config = load_config({**tree, "hydra": {}, "defaults": []})
+    assert config.reader.batch_size == 3
+    assert sorted(str(item.message).split(" is ")[0] for item in caught) == [
+        "dict: key reader beside workload",
+        "dict: key trian beside workload",
+    ]
+    assert {item.filename for item in caught} == {__file__}
