@@ -140,7 +140,7 @@ def _read(source: Path | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         inner = tree.pop("workload")
         inner = checked_tree(inner, f"{name}, workload")
         # Beside `workload` stand Hydra's own settings, in the files that Hydra writes into its output.
-        for key in tree.keys() - {"hydra", "defaults"}:
+        for key in sorted(tree.keys() - {"hydra", "defaults"}):
             said = f"{name}: key {key} beside workload is ignored; move it below workload"
             warnings.warn(said, ConfigWarning, stacklevel=3)
         tree = merged({key: value for key, value in tree.items() if key == "hydra"}, inner)
@@ -208,7 +208,7 @@ def _origin(path: KeyPath, origins: Mapping[KeyPath, str], name: str) -> str:
 def _validated(tree: dict[str, Any], name: str, origins: Mapping[KeyPath, str]) -> Config:
     problems = []
     for path, value in leaves({key: value for key, value in tree.items() if key != "hydra"}):
-        if value == "???":
+        if isinstance(value, str) and value == "???":
             problems.append((path, ": must be given; ??? marks a value without a default"))
         elif isinstance(value, str) and "${" in value:
             problems.append((path, f" = {value!r}: interpolations are not supported; write the value itself"))

@@ -7,11 +7,13 @@ where a key may not be given twice. Files ending in ``.json`` are read as JSON.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from ..errors import ConfigError
@@ -116,6 +118,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def checked_tree(tree: Any, source: str) -> dict[str, Any]:
     """Return a deep copy of a tree made of mappings with string keys, lists and single values.
 
+    Paths become strings, numpy arrays lists.
+
     Raises
     ------
     ConfigError
@@ -137,6 +141,10 @@ def checked_tree(tree: Any, source: str) -> dict[str, Any]:
                         f"{hint if isinstance(key, bool) else ''}"
                     )
             return {key: copy(item, f"{at}.{key}" if at else key, depth + 1) for key, item in value.items()}
+        if isinstance(value, os.PathLike):
+            return os.fspath(value)
+        if isinstance(value, np.ndarray):
+            value = value.tolist()
         if isinstance(value, (list, tuple)):
             return [copy(item, f"{at}.{index}", depth + 1) for index, item in enumerate(value)]
         return value

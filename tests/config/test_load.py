@@ -2,11 +2,13 @@
 
 import copy
 import json
+import pathlib
 import pickle
 import subprocess
 import sys
 import warnings
 
+import numpy as np
 import pytest
 
 from dlio_fast.config import Config, ConfigWarning, load_config
@@ -353,3 +355,11 @@ def test_keys_beside_workload_are_dropped_with_a_warning_each():
         "dict: key trian beside workload",
     ]
     assert {item.filename for item in caught} == {__file__}
+
+
+def test_a_dict_may_hold_paths_and_arrays():
+    tree = {"dataset": {"data_folder": pathlib.Path("/x"), "record_dims": np.array([3, 4])}}
+    config = load_config(tree)
+    assert (config.dataset.data_folder, config.dataset.record_dims) == ("/x", (3, 4))
+    assert load_config(config.to_dict()) == config
+    assert "record_dims" in message_of({"dataset": {"record_dims": np.array(3)}})
