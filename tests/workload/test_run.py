@@ -75,8 +75,10 @@ def test_time_is_waiting_or_computing(tmp_path):
 
 
 def test_computation_times_are_drawn_again_with_the_same_seed(tmp_path, monkeypatch):
-    slept = []
-    monkeypatch.setattr(time, "sleep", slept.append)
+    slept, sleep = [], time.sleep
+    monkeypatch.setattr(
+        time, "sleep", lambda seconds: slept.append(seconds) if seconds >= 1 else sleep(seconds)
+    )
     cfg = workload(tmp_path, "train.computation_time={type: uniform, min: 1, max: 2}", "train.epochs=2")
     run(cfg, progress=False)
     run(cfg, progress=False)
