@@ -15,15 +15,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Where position lands under the permutation of (n, seed, epoch).
- * position < n, 1 <= n <= 2^62. */
-uint64_t dlf_permute(uint64_t n, uint64_t seed, uint64_t epoch,
-		     uint64_t position);
+/* A permutation with its keys worked out; to be used through the functions below. */
+enum { DLF_PERMUTATION_ROUNDS = 8 };
 
-/* out[k] = dlf_permute(n, seed, epoch, start + k * step), for k < count.
- * start + (count - 1) * step < n. */
-void dlf_permute_range(uint64_t n, uint64_t seed, uint64_t epoch,
-		       uint64_t start, uint64_t step, size_t count,
-		       int64_t *out);
+typedef struct dlf_permutation {
+	uint64_t n;
+	int high_bits, low_bits;
+	uint64_t multiplier[DLF_PERMUTATION_ROUNDS];
+	uint64_t addend[DLF_PERMUTATION_ROUNDS];
+} dlf_permutation;
+
+/* 1 <= n <= 2^62. */
+void dlf_permutation_init(dlf_permutation *p, uint64_t n, uint64_t seed,
+			  uint64_t epoch);
+
+/* Where position < n lands. */
+uint64_t dlf_permutation_at(const dlf_permutation *p, uint64_t position);
 
 #endif

@@ -87,9 +87,22 @@ cdef extern from "dlf_fill.h" nogil:
         DLF_FILL_BYTES
     void dlf_fill(void *dst, size_t n, uint64_t seed, uint64_t stream, uint64_t offset, dlf_fill_kind kind)
 
-cdef extern from "dlf_permute.h" nogil:
-    void dlf_permute_range(uint64_t n, uint64_t seed, uint64_t epoch, uint64_t start, uint64_t step,
-                           size_t count, int64_t *out)
+cdef extern from "dlf_order.h" nogil:
+    enum dlf_order_kind:
+        DLF_ORDER_SEQUENTIAL
+        DLF_ORDER_GLOBAL
+        DLF_ORDER_FILES
+        DLF_ORDER_WINDOW
+    ctypedef struct dlf_order:
+        dlf_order_kind kind
+        uint64_t n_files
+        uint64_t samples_per_file
+        uint64_t window_files
+        uint64_t seed
+        uint64_t epoch
+    void dlf_order_at(const dlf_order *order, int64_t *ids, size_t count)
+    void dlf_order_own_files(uint64_t n_files, uint64_t samples_per_file, uint64_t rank,
+                             uint64_t world_size, int64_t *ids, size_t count)
 
 cdef extern from "dlf_npy.h" nogil:
     enum:

@@ -31,12 +31,25 @@ class _Member(TypedDict):
 
 LATENCY_BUCKETS: int
 FILL_KINDS: dict[str, int]
+ORDERS: dict[str, int]
 
 def crc32(data: _Memory, value: int = 0, *, implementation: str | None = None) -> int: ...
 def crc32_implementations() -> list[str]: ...
 def inflate_backends() -> list[str]: ...
 def fill(out: _Memory, seed: int, stream: int = 0, offset: int = 0, kind: int = 0) -> None: ...
-def permute_into(out: _Memory, n: int, seed: int, epoch: int, start: int, step: int = 1) -> None: ...
+def order_at(
+    ids: _Memory,
+    order: str,
+    *,
+    n_files: int,
+    samples_per_file: int = 1,
+    window_files: int = 0,
+    seed: int = 0,
+    epoch: int = 0,
+) -> None: ...
+def own_files_at(
+    ids: _Memory, *, n_files: int, samples_per_file: int, rank: int, world_size: int
+) -> None: ...
 
 class Pool:
     def __init__(self, keep: int) -> None: ...

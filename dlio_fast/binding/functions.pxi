@@ -47,13 +47,49 @@ def fill(unsigned char[::1] out not None, uint64_t seed, uint64_t stream=0, uint
             dlf_fill(&out[0], n, seed, stream, offset, <dlf_fill_kind> kind)
 
 
-def permute_into(int64_t[::1] out not None, uint64_t n, uint64_t seed, uint64_t epoch, uint64_t start,
-                 uint64_t step=1):
-    """out[k] = where position start + k * step lands under the shuffle of (n, seed, epoch)."""
-    cdef size_t count = out.shape[0]
-    if not count:
-        return
-    if n > <uint64_t> 1 << 62 or start >= n or (count > 1 and (n - 1 - start) // (count - 1) < step):
-        raise ValueError(f"positions {start} + k * {step}, k < {count}, do not lie in [0, {n})")
-    with nogil:
-        dlf_permute_range(n, seed, epoch, start, step, count, &out[0])
+ORDERS = {
+    "off": DLF_ORDER_SEQUENTIAL,
+    "global": DLF_ORDER_GLOBAL,
+    "files": DLF_ORDER_FILES,
+    "window": DLF_ORDER_WINDOW,
+}
+
+
+def order_at(int64_t[::1] ids not None, str order, *, uint64_t n_files, uint64_t samples_per_file=1,
+             uint64_t window_files=0, uint64_t seed=0, uint64_t epoch=0):
+    """Replace positions of an epoch's order by the numbers of the samples there; see csrc/dlf_order.h."""
+    cdef dlf_order c_order
+    cdef size_t count = ids.shape[0]
+    c_order.kind = ORDERS[order]
+    c_order.n_files = n_files
+    c_order.samples_per_file = samples_per_file
+    c_order.window_files = window_files
+    c_order.seed = seed
+    c_order.epoch = epoch
+    check_positions(ids, n_files, samples_per_file)
+    if count:
+        with nogil:
+            dlf_order_at(&c_order, &ids[0], count)
+
+
+def own_files_at(int64_t[::1] ids not None, *, uint64_t n_files, uint64_t samples_per_file, uint64_t rank,
+                 uint64_t world_size):
+    """Replace numbers of samples of a rank's own files by those of the data set; see csrc/dlf_order.h."""
+    cdef size_t count = ids.shape[0]
+    check_positions(ids, n_files, samples_per_file)
+    if not rank < world_size <= <uint64_t> 1 << 31:
+        raise ValueError(f"rank {rank} of {world_size}")
+    if count:
+        with nogil:
+            dlf_order_own_files(n_files, samples_per_file, rank, world_size, &ids[0], count)
+
+
+cdef int check_positions(const int64_t[::1] ids, uint64_t n_files, uint64_t samples_per_file) except -1:
+    cdef uint64_t n = n_files * samples_per_file
+    cdef size_t k, count = ids.shape[0]
+    if samples_per_file < 1 or n_files > (<uint64_t> 1 << 62) // samples_per_file:
+        raise ValueError(f"{n_files} files of {samples_per_file} samples")
+    for k in range(count):
+        if ids[k] < 0 or <uint64_t> ids[k] >= n:
+            raise ValueError(f"position {ids[k]} does not lie in [0, {n})")
+    return 0

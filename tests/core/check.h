@@ -37,6 +37,7 @@ extern long check_failures;
 void test_crc(void);
 void test_fill(void);
 void test_permute(void);
+void test_order(void);
 void test_inflate(void);
 void test_npy(void);
 void test_zip(void);

@@ -14,6 +14,7 @@ static const struct {
 	void (*run)(void);
 } tests[] = {
 	{"crc", test_crc},     {"fill", test_fill}, {"permute", test_permute},
+	{"order", test_order},
 	{"inflate", test_inflate}, {"npy", test_npy}, {"zip", test_zip},
 	{"pool", test_pool},   {"file", test_file}, {"ring", test_ring},
 	{"batch", test_batch}, {"write", test_write},

@@ -99,5 +99,5 @@ def test_impossible_ranks_are_refused(wrong):
 
 
 def test_a_position_beyond_the_end_is_refused():
-    with pytest.raises(ValueError, match="do not lie in"):
+    with pytest.raises(ValueError, match="does not lie in"):
         Sampler(10, True).ids(0, 5, 6)
