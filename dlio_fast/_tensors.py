@@ -9,15 +9,19 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
+from ._typing import Array, Values
 from .errors import UnsupportedError
+from .pipeline.batch import SampleList
 
 
 def collate(samples: Sequence[Any]) -> Any:
     """Put samples together as torch's default_collate does, but leave those that differ in shape a list.
 
     For ``DataLoader(ds, batch_size=n, collate_fn=collate)``; takes samples of :class:`dlio_fast.Dataset`,
-    too.
+    too. Samples that were read together, by a map-style data set, are not copied again.
     """
+    if isinstance(samples, SampleList):
+        return collated(samples.batch)
     first = samples[0]
     if isinstance(first, Mapping):
         return {name: collate([sample[name] for sample in samples]) for name in first}
@@ -32,12 +36,21 @@ def collate(samples: Sequence[Any]) -> Any:
     return default_collate(list(samples)) if alike else list(samples)
 
 
-def tensors(name: str, value: np.ndarray | list[np.ndarray]) -> torch.Tensor | list[torch.Tensor]:
+def collated(batch: Any) -> Any:
+    """Return a batch that was read whole with tensors in the place of arrays, over the same memory."""
+    if isinstance(batch, Mapping):
+        return {name: collated(values) for name, values in batch.items()}
+    if isinstance(batch, (tuple, list)):
+        return type(batch)(collated(values) for values in batch)
+    return tensor("", batch) if isinstance(batch, np.ndarray) else batch
+
+
+def tensors(name: str, value: Values) -> torch.Tensor | list[torch.Tensor]:
     """Return a field of a batch, or each of its samples where they differ in shape, as tensors."""
     return [tensor(name, array) for array in value] if isinstance(value, list) else tensor(name, value)
 
 
-def tensor(name: str, array: np.ndarray) -> torch.Tensor:
+def tensor(name: str, array: Array) -> torch.Tensor:
     """Return a tensor over an array's memory; big-endian elements are swapped in place."""
     dtype = array.dtype
     if not dtype.isnative:

@@ -10,6 +10,7 @@ from typing import Any
 from .config import Config, backend_of, load_config, split_address
 from .errors import ConfigError
 from .pipeline import Dataset, Loader
+from .pipeline.state import State
 
 PAYLOAD, LABEL = "x", "y"
 """The fields of DLIO's NPZ files that a sample's data and its class are in."""
@@ -18,10 +19,14 @@ BACKENDS = {"direct": "directio", "az": "azure"}
 """Names of `backend_type` that differ from the address's scheme."""
 
 LOADER_OPTIONS = (
-    "batch_size", "shuffle", "seed", "drop_last", "rank", "world_size", "threads", "prefetch_bytes", "verify",
-    "on_error",
+    "batch_size", "shuffle", "seed", "drop_last", "rank", "world_size", "shuffle_window", "pad",
+    "shard_strategy", "threads", "prefetch_bytes", "verify", "on_error", "shard", "transform",
+    "transform_per", "transform_threads",
 )  # fmt: skip
-PLAIN_OPTIONS = ("return_labels", "split", "rank", "world_size", "on_error")
+PLAIN_OPTIONS = (
+    "return_labels", "split", "rank", "world_size", "shard", "on_error", "transform", "transform_per",
+    "transform_threads",
+)  # fmt: skip
 """Options that a configuration's framework section does not have."""
 
 
@@ -33,6 +38,11 @@ class Wrapper:
     config : Config
     options : dict
         The options that were given, by argument or by the configuration, and what they come to.
+    dataset : Dataset
+    loader : Loader
+        What reads.
+    names : tuple of str
+        The fields that make up a sample.
     """
 
     framework: str
@@ -50,15 +60,15 @@ class Wrapper:
         source = config_dict if config_path is None else config_path
         self.config = source if isinstance(source, Config) else load_config({} if source is None else source)
         self.options = self._resolved(framework_config, options)
-        self._names, self._kind = _sample_fields(
+        self.names, self._kind = _sample_fields(
             self.options.get("fields"), self.options.get("return_labels", False)
         )
         self.dataset = Dataset(
-            self.config, self.options.get("split", "train"), fields=self._names, data_folder=data_folder
+            self.config, self.options.get("split", "train"), fields=self.names, data_folder=data_folder
         )
         loading = {name: self.options[name] for name in LOADER_OPTIONS if name in self.options}
-        self._loader = Loader(self.dataset, **loading)
-        self.options.update({name: getattr(self._loader, name) for name in LOADER_OPTIONS[:6]})
+        self.loader = Loader(self.dataset, **loading)
+        self.options.update({name: getattr(self.loader, name) for name in LOADER_OPTIONS[:9]})
 
     def _resolved(
         self, framework_config: Mapping[str, Any] | None, options: Mapping[str, Any]
@@ -79,6 +89,12 @@ class Wrapper:
             **arguments.framework_options(self.framework),
             **plain,
         }
+
+    def pack(self, values: Sequence[Any]) -> Any:
+        """Return what stands for a batch or a sample, of its fields in the order of `names`."""
+        if self._kind == "bare":
+            return values[0]
+        return tuple(values) if self._kind == "pair" else dict(zip(self.names, values, strict=True))
 
     @property
     def data_folder(self) -> str:
@@ -112,16 +128,35 @@ class Wrapper:
 
     def __len__(self) -> int:
         """Samples an epoch on this rank, without those of a batch that `drop_last` leaves out."""
-        samples = len(self._loader.sampler)
-        return samples - samples % self._loader.batch_size if self._loader.drop_last else samples
+        return len(self.loader.sampler)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next pass the given epoch; see :meth:`dlio_fast.Loader.set_epoch`."""
+        self.loader.set_epoch(epoch)
+
+    def state_dict(self, batches: int | None = None) -> State:
+        """Return from where a later process is to go on; see :meth:`dlio_fast.Loader.state_dict`."""
+        return self.loader.state_dict(batches)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Make the next pass go on from a state; see :meth:`dlio_fast.Loader.load_state_dict`."""
+        self.loader.load_state_dict(state)
+
+    def get_state(self) -> State:
+        """As :meth:`state_dict`, by Grain's name."""
+        return self.state_dict()
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """As :meth:`load_state_dict`, by Grain's name."""
+        self.load_state_dict(state)
 
     def stats(self) -> dict[str, Any]:
         """What this process has read, as :meth:`dlio_fast.Loader.stats` has it."""
-        return self._loader.stats()
+        return self.loader.stats()
 
     def close(self) -> None:
         """Stop all threads of this process and end running passes."""
-        self._loader.close()
+        self.loader.close()
 
 
 def _sample_fields(fields: Sequence[str] | None, return_labels: bool) -> tuple[tuple[str, ...], str]:

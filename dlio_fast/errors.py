@@ -84,6 +84,10 @@ class ClosedError(DlioFastError, RuntimeError):
     """The loader, ring or dataset has been closed."""
 
 
+class StateError(DlioFastError, ValueError):
+    """A saved state that this loader cannot go on from: of other data, another order, or no state at all."""
+
+
 class DlioFastOSError(DlioFastError, OSError):
     """An operating-system error; :func:`os_error` picks the subclass that fits its errno."""
 

@@ -16,7 +16,9 @@ from typing import Any
 
 from ._wrapper import Wrapper
 from .config import Config
-from .errors import DlioFastError, MissingDependencyError
+from .errors import DlioFastError, MissingDependencyError, StateError
+from .pipeline.batch import SampleList
+from .pipeline.state import State
 
 try:
     import torch
@@ -26,6 +28,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from ._epochs import SharedEpoch
 from ._tensors import collate, tensors
+from ._torch_pass import Batches, Delivered, Samples, unbound
 
 __all__ = [
     "DlioDataLoaderError",
@@ -42,7 +45,7 @@ DlioDataLoaderError = DlioFastError
 Source = str | os.PathLike[str] | Mapping[str, Any] | Config
 
 
-class DlioPyTorchDataset(Wrapper, IterableDataset):
+class DlioPyTorchDataset(Wrapper, IterableDataset[Any]):
     """The samples of a DLIO configuration, as tensors; :meth:`batches` has them in ready-made batches.
 
     Constructing one validates everything and touches no storage; the first ``len()`` or iteration lists
@@ -62,13 +65,14 @@ class DlioPyTorchDataset(Wrapper, IterableDataset):
         this, this over the section, the section over ``framework_profiles.pytorch``, that over `reader`
         and `train`.
     **options
-        batch_size, shuffle, seed, drop_last, rank, world_size, threads, prefetch_bytes, verify and
-        on_error as :class:`dlio_fast.Loader` has them, rank and world_size by default from
-        torch.distributed where that is initialised;
+        batch_size, shuffle, shuffle_window, seed, drop_last, pad, shard_strategy, rank, world_size, shard,
+        threads, prefetch_bytes, verify, on_error, transform, transform_per and transform_threads as
+        :class:`dlio_fast.Loader` has them;
         fields: the arrays that make up a sample, one for the bare tensor (the default, `x`), several for
         a dict;
         return_labels: (payload, label) pairs;
-        return_type: "tensor", or "bytes" or "reader" for a sample's memory as bytes or a binary file;
+        return_type: "tensor", "numpy", or "bytes" or "reader" for a sample's memory as bytes or a binary
+        file;
         split: "train" or "valid";
         num_workers (default 0), pin_memory (where there is a GPU), prefetch_factor, persistent_workers:
         for :class:`DlioPyTorchDataLoader`.
@@ -89,6 +93,9 @@ class DlioPyTorchDataset(Wrapper, IterableDataset):
     -----
     One pass is an epoch; each pass goes on to the next one unless :meth:`set_epoch` says otherwise.
     Workers of one pass agree on its epoch by the base seed that the DataLoader draws for them.
+
+    :meth:`state_dict` says from where to go on after what this process has iterated over. Of passes in
+    worker processes only torchdata's StatefulDataLoader knows what was delivered: save its state.
     """
 
     framework = "pytorch"
@@ -101,15 +108,15 @@ class DlioPyTorchDataset(Wrapper, IterableDataset):
         pytorch_config: Mapping[str, Any] | None = None,
         **options: Any,
     ):
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            rank, world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
-            options = {"rank": rank, "world_size": world_size, **options}
         Wrapper.__init__(self, config_path, config_dict, data_folder, pytorch_config, options)
         for name, default in (("num_workers", 0), ("return_type", "tensor"), ("pin_memory", None)):
             self.options.setdefault(name, default)
         if self.options["pin_memory"] is None:
             self.options["pin_memory"] = self.config.reader.pin_memory and torch.cuda.is_available()
-        self._epochs = SharedEpoch()
+        self.epochs = SharedEpoch()
+        self._restored: tuple[int, int] | None = None  # in a worker: where its next pass begins
+        self._begun: tuple[int, int] = (0, 0)  # where the latest pass has begun
+        self._delivered: Delivered | None = None  # what the latest pass has delivered
 
     @property
     def pytorch_config(self) -> dict[str, Any]:
@@ -117,37 +124,102 @@ class DlioPyTorchDataset(Wrapper, IterableDataset):
         return self.options
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the next pass the given epoch, in the workers of DataLoaders too."""
-        self._epochs.set(epoch)
+        """Make the next pass the given epoch, in the workers of DataLoaders too.
+
+        Where a state of that very epoch was loaded, its position is kept.
+        """
+        if self._delivered is None and self.epochs.next()[0] == epoch:
+            return
+        self.epochs.set(epoch)
+        self._delivered = None
+
+    def state_dict(self, batches: int | None = None) -> State:
+        """Return from where a later process is to go on; see :meth:`dlio_fast.Loader.state_dict`.
+
+        Raises
+        ------
+        StateError
+            The latest pass is one of worker processes.
+        """
+        if get_worker_info() is not None:  # the state of the pass itself says how far it has come
+            self.loader.begin_at(*self._begun)
+            return self.loader.state_dict()
+        if self.epochs.elsewhere:
+            raise StateError(
+                "the latest pass is made by worker processes, so what was delivered is not known here: use "
+                "torchdata.stateful_dataloader.StatefulDataLoader and save its state_dict(), or num_workers=0"
+            )
+        if self._delivered is None:
+            self.loader.begin_at(*self.epochs.next())
+            return self.loader.state_dict(batches)
+        return self.loader.state_dict(batches, samples=None if batches else self._delivered.samples)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Make the next pass go on from a state; see :meth:`dlio_fast.Loader.load_state_dict`."""
+        self.loader.load_state_dict(state)
+        at = state["epoch"], state["position"]
+        if get_worker_info() is not None:  # each worker restores for itself
+            self._restored = at
+            return
+        self.epochs.set(*at)
+        self._delivered = None
 
     def batches(self) -> DlioPyTorchBatches:
         """The same samples in ready-made batches, for ``DataLoader(ds.batches(), batch_size=None)``."""
         return DlioPyTorchBatches(self)
 
+    def map_style(self) -> DlioPyTorchMapDataset:
+        """All samples by index, for the samplers of PyTorch, whoever shares them out."""
+        return DlioPyTorchMapDataset(self)
+
     def __iter__(self) -> Iterator[Any]:
-        return _Samples(self._passes(), self._pack)
+        return self.begin(Samples)
 
-    def _passes(self) -> Iterator[list]:
-        """Begin a pass, or a worker's share of one: for each batch, its fields."""
-        worker = get_worker_info()
+    def begin(self, kind: type[Batches]) -> Iterator[Any]:
+        """Begin a pass, or a worker's share of one."""
         len(self)  # lists the files: a pass that cannot begin does not count
-        self._loader.set_epoch(self._epochs.take(worker))
-        first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        return map(self._converted, self._loader.batches_from(first, step))
+        started = kind(self, self._restored)
+        self._restored, self._begun = None, (started.epoch, started.start)
+        self._delivered = started.delivered
+        return started
 
-    def _converted(self, batch: Mapping[str, Any]) -> list:
-        if self.options["return_type"] == "tensor":
-            return [tensors(name, batch[name]) for name in self._names]
-        wrap = bytes if self.options["return_type"] == "bytes" else io.BytesIO
-        return [[wrap(sample.tobytes()) for sample in batch[name]] for name in self._names]
+    def converted(self, batch: Mapping[str, Any]) -> list[Any]:
+        """The fields of a batch, as `return_type` says."""
+        kind = self.options["return_type"]
+        if kind == "tensor":
+            return [tensors(name, batch[name]) for name in self.names]
+        if kind == "numpy":
+            return [batch[name] for name in self.names]
+        wrap = bytes if kind == "bytes" else io.BytesIO
+        return [[wrap(sample.tobytes()) for sample in batch[name]] for name in self.names]
 
-    def _pack(self, values: Sequence[Any]) -> Any:
-        if self._kind == "bare":
-            return values[0]
-        return tuple(values) if self._kind == "pair" else dict(zip(self._names, values, strict=True))
+
+class DlioPyTorchMapDataset(torch.utils.data.Dataset[Any]):
+    """The samples of a :class:`DlioPyTorchDataset` by index; made by its method `map_style`.
+
+    Not shared out over ranks: that is for the sampler (``DistributedSampler``, Accelerate, Lightning). A
+    DataLoader fetches a whole batch at once, read together; with ``collate_fn=dlio_fast.torch.collate``
+    the batch is the memory that it was read into.
+    """
+
+    def __init__(self, dataset: DlioPyTorchDataset):
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> SampleList:
+        """Several samples, read together."""
+        whole = self.dataset.dataset.batch(indices)
+        fields = self.dataset.converted(whole)
+        samples = [self.dataset.pack(values) for values in zip(*map(unbound, fields), strict=True)]
+        return SampleList(samples, self.dataset.pack(fields) if fields else None)
 
 
-class DlioPyTorchBatches(IterableDataset):
+class DlioPyTorchBatches(IterableDataset[Any]):
     """The batches of a :class:`DlioPyTorchDataset`; made by its method `batches`.
 
     Yields what the data set yields, with tensors of shape (B, *sample shape), or lists of B tensors
@@ -163,28 +235,21 @@ class DlioPyTorchBatches(IterableDataset):
         self.dataset.set_epoch(epoch)
 
     def __len__(self) -> int:
-        return len(self.dataset._loader)
+        return len(self.dataset.loader)
 
     def __iter__(self) -> Iterator[Any]:
-        return map(self.dataset._pack, self.dataset._passes())
+        return self.dataset.begin(Batches)
+
+    def state_dict(self, batches: int | None = None) -> State:
+        """As the data set's."""
+        return self.dataset.state_dict(batches)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """As the data set's."""
+        self.dataset.load_state_dict(state)
 
 
-class _Samples(Iterator):
-    """The samples of batches, one by one."""
-
-    def __init__(self, batches: Iterator[list], pack):
-        self._batches, self._pack = batches, pack
-        self._rest: Iterator = iter(())
-
-    def __next__(self) -> Any:
-        while True:
-            for values in self._rest:
-                return self._pack(values)
-            batch = next(self._batches)
-            self._rest = zip(*(v.unbind() if isinstance(v, torch.Tensor) else v for v in batch), strict=True)
-
-
-class DlioPyTorchDataLoader(DataLoader):
+class DlioPyTorchDataLoader(DataLoader[Any]):
     """A DataLoader over the ready-made batches of a :class:`DlioPyTorchDataset`, which is its `source`."""
 
     @classmethod
@@ -233,6 +298,14 @@ class DlioPyTorchDataLoader(DataLoader):
     def set_epoch(self, epoch: int) -> None:
         """Make the next pass the given epoch."""
         self.dataset.set_epoch(epoch)
+
+    def state_dict(self) -> State:
+        """As the data set's: for loaders without workers."""
+        return self.source.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """As the data set's."""
+        self.source.load_state_dict(state)
 
 
 _DATALOADER_ONLY = (

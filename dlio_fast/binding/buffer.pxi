@@ -32,6 +32,18 @@ cdef class Pool:
         if self.usable():
             dlf_pool_set_keep(self.pool, keep)
 
+    def get(self, size_t nbytes):
+        """Lend a Buffer of that many bytes, whose contents are undefined."""
+        cdef dlf_buf *buf
+        cdef int rc
+        if not self.usable():
+            raise _errors.ClosedError("the pool was made before a fork")
+        with nogil:
+            rc = dlf_pool_get(self.pool, nbytes, &buf)
+        if rc:
+            raise code_error(rc)
+        return wrap_buffer(buf, buf.data, nbytes)
+
     def stats(self):
         """Bytes mapped and idle now, buffers lent now, and the most bytes ever mapped; empty after a fork."""
         cdef dlf_pool_stats stats

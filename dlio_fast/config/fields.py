@@ -125,6 +125,17 @@ def words(*, off: str | None = None, on: str | None = None) -> BeforeValidator:
     return BeforeValidator(normalise)
 
 
+def _shuffle(value: Any) -> bool | str:
+    word = value.strip().lower() if isinstance(value, str) else value
+    if isinstance(word, bool) or word in ("off", "global", "files", "window"):
+        return word
+    raise ValueError("true, false, 'off', 'global', 'files' or 'window'")
+
+
+ShuffleKind = Annotated[bool | str, PlainValidator(_shuffle)]
+"""As :class:`dlio_fast.Loader` takes `shuffle`."""
+
+
 def one_or_many(value: Any) -> Any:
     """Let a single string stand for a list of one."""
     return (value,) if isinstance(value, str) else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from .data import Names
-from .fields import Count, Free, Limit, Positive, Section, Seed, words
+from .fields import Count, Free, Limit, Positive, Section, Seed, ShuffleKind, words
 
 FRAMEWORKS = ("pytorch", "tensorflow", "jax")
 
@@ -14,9 +14,12 @@ class ProfileSection(Section):
     """Options of a framework's wrapper that all frameworks share; absent ones follow `reader` and `train`."""
 
     batch_size: Positive | None = None
-    shuffle: bool | None = None
+    shuffle: ShuffleKind | None = None
+    shuffle_window: Count | None = None
     seed: Seed | None = None
     drop_last: bool | None = None
+    pad: bool | None = None
+    shard_strategy: Annotated[Literal["interleaved", "contiguous", "hash"], words()] | None = None
     fields: Names | None = None
     threads: Positive | None = None
     prefetch_bytes: Positive | None = None
@@ -30,7 +33,7 @@ class PyTorchProfile(ProfileSection):
     pin_memory: bool | None = None
     prefetch_factor: Positive | None = None
     persistent_workers: bool | None = None
-    return_type: Annotated[Literal["tensor", "bytes", "reader"], words()] | None = None
+    return_type: Annotated[Literal["tensor", "numpy", "bytes", "reader"], words()] | None = None
     distributed: Free = None
 
 

@@ -25,6 +25,7 @@ from .fields import (
     Positive,
     Section,
     Seed,
+    ShuffleKind,
     words,
 )
 from .keys import canonical_path
@@ -129,7 +130,7 @@ class ReaderSection(Section):
     file_shuffle: Shuffle = "off"
     sample_shuffle: Shuffle = "off"
     """YAML's bare ``off`` and ``on`` work: on means "seed"."""
-    shuffle: bool | None = None
+    shuffle: ShuffleKind | None = None
     """The seed system's one switch for both."""
     seed: Seed | None = None
     drop_last: bool | None = None

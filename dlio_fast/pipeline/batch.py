@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 
 from .. import _core
+from .._typing import Array, Fields, Values
 from ..formats import FieldSpec, FileSpec
 
 
-def batch_arrays(batch: _core.Batch, spec: FileSpec) -> dict[str, np.ndarray | list[np.ndarray]]:
+class SampleList(list[Any]):
+    """Samples that were read together; `batch` is what they are views of."""
+
+    def __init__(self, samples: Iterable[Any], batch: Any):
+        super().__init__(samples)
+        self.batch = batch
+
+
+def batch_arrays(batch: _core.Batch, spec: FileSpec) -> Fields:
     """The fields of a batch, over the batch's own memory.
 
     Returns
@@ -21,7 +33,7 @@ def batch_arrays(batch: _core.Batch, spec: FileSpec) -> dict[str, np.ndarray | l
     return {field.name: _field(batch, buffer, i, field) for i, field in enumerate(spec.fields)}
 
 
-def _field(batch: _core.Batch, buffer: _core.Buffer | None, index: int, field: FieldSpec):
+def _field(batch: _core.Batch, buffer: _core.Buffer | None, index: int, field: FieldSpec) -> Values:
     loose = batch.loose(index)
     offset = batch.offset(index)
     if loose is None:
@@ -37,5 +49,5 @@ def _field(batch: _core.Batch, buffer: _core.Buffer | None, index: int, field: F
     return samples
 
 
-def _array(shape: tuple[int, ...], dtype: np.dtype, buffer: _core.Buffer | None, offset: int) -> np.ndarray:
-    return np.ndarray(shape, dtype, buffer, offset)  # type: ignore[arg-type] # which knows no buffer protocol
+def _array(shape: tuple[int, ...], dtype: np.dtype[Any], buffer: _core.Buffer | None, offset: int) -> Array:
+    return np.ndarray(shape, dtype, buffer, offset)  # type: ignore[arg-type] # a buffer, to numpy

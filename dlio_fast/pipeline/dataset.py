@@ -14,13 +14,15 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from .. import _core
+from .._limits import default_threads
+from .._typing import Array, Fields, Int64Array, Values
 from ..config import Config, load_config, split_address
 from ..errors import ConfigError, DataError, DlioFastFileNotFoundError, DlioFastOSError, SampleError
 from ..formats import FileSpec, Format, format_for, format_named, format_names
 from ..storage.files import FileList, list_files, list_folder
 from ..storage.local import Address, local_path
 from ..storage.memory import shared_pool
-from .batch import batch_arrays
+from .batch import SampleList, batch_arrays
 
 DLIO_SAMPLE_AXIS = -1
 """In DLIO's NPZ and NPY files the samples lie along the last axis."""
@@ -220,30 +222,34 @@ class Dataset:
             ragged=self.ragged,
         )
 
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+    def __getitem__(self, index: int) -> dict[str, Array]:
         """One sample, read and verified now: field -> array of the sample's shape, 0-d for scalars."""
-        return self.__getitems__([index])[0]
+        sample: dict[str, Array] = self.__getitems__([index])[0]
+        return sample
 
-    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, np.ndarray]]:
+    def __getitems__(self, indices: Sequence[int]) -> SampleList:
         """Several samples at once, read together; PyTorch's DataLoader calls this for a batch."""
+        fields = self.batch(indices) if len(indices) else {}
+        samples = [{name: _sample(v, i) for name, v in fields.items()} for i in range(len(indices))]
+        return SampleList(samples, fields)
+
+    def batch(self, indices: Sequence[int]) -> Fields:
+        """At least one sample, put together as :class:`dlio_fast.Loader` does."""
         n = len(self)
         wanted = [operator.index(i) for i in indices]
         for i in wanted:
             if not -n <= i < n:
                 raise SampleError(f"sample {i} is out of range: the data set has {n} samples")
-        if not wanted:
-            return []
         ids = np.array([i + n if i < 0 else i for i in wanted], np.int64)
         with self._lock:
             batch = self._read(ids)
         for error, _ in batch.failures():
             raise error
-        arrays = batch_arrays(batch, self.spec)
-        return [{name: _sample(value, i) for name, value in arrays.items()} for i in range(len(ids))]
+        return batch_arrays(batch, self.spec)
 
-    def _read(self, ids: np.ndarray) -> _core.Batch:
+    def _read(self, ids: Int64Array) -> _core.Batch:
         if self._ring is None or self._plan is None or not self._ring.usable():
-            self._ring = _core.Ring(1, 0, shared_pool())
+            self._ring = _core.Ring(default_threads(self.files.direct), 0, shared_pool())
             self._plan = self.plan()
         try:
             self._ring.submit_batch(self._plan, ids)
@@ -252,11 +258,11 @@ class Dataset:
             self.close()
             raise
 
-    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+    def __iter__(self) -> Iterator[dict[str, Array]]:
         return (self[i] for i in range(len(self)))
 
     def close(self) -> None:
-        """Stop the thread that ``ds[i]`` started; the next ``ds[i]`` starts another."""
+        """Stop the threads that ``ds[i]`` started; the next ``ds[i]`` starts others."""
         if self._ring is not None:
             self._ring.close()
             self._ring = None
@@ -266,8 +272,9 @@ class Dataset:
         return f"<dlio_fast.Dataset {what}>"
 
 
-def _sample(values: np.ndarray | list[np.ndarray], i: int) -> np.ndarray:
-    return values[i] if isinstance(values, list) else values[i, ...]
+def _sample(values: Values, i: int) -> Array:
+    sample: Array = values[i] if isinstance(values, list) else values[i, ...]
+    return sample
 
 
 def _folder_address(folder: Address, config: Config) -> str:

@@ -5,26 +5,27 @@ from __future__ import annotations
 import functools
 import logging
 import operator
-import threading
 import weakref
-from collections import Counter, deque
-from collections.abc import Iterator
-
-import numpy as np
+from collections import Counter
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
 
 from .. import _core
-from .._limits import default_threads, memory_limit
+from .._limits import cpu_count, default_threads, memory_limit
 from .._log import log_fallbacks
+from .._ranks import find_ranks
 from ..errors import ClosedError
-from .batch import batch_arrays
 from .dataset import Dataset
+from .defaults import SHUFFLE_WINDOW, config_defaults
+from .passes import COUNTERS, BatchIterator
 from .sampler import Sampler
+from .state import Progress, State, make_state, read_state
+from .transform import Transform, TransformSettings
 
 logger = logging.getLogger("dlio_fast")
 
 PREFETCH_BYTES = 256 << 20
-MAX_PENDING = 64
-"""Batches in flight: more would not keep the threads any busier, and delay the first one."""
 
 
 class Loader:
@@ -39,15 +40,35 @@ class Loader:
     batch_size : int, optional
         Samples a batch; default ``reader.batch_size`` of the data set's config, or ``batch_size_eval``
         for its split "valid", else 1.
-    shuffle : bool, optional
-        Default: whether the config shuffles, else False.
+    shuffle : bool or str, optional
+        "global" (True): every order of all samples is equally likely. "files": files come in a shuffled
+        order, and samples are shuffled with those of their neighbours, `shuffle_window` bytes at a time:
+        a file of many samples is read once an epoch, from its beginning to its end. "window": the same,
+        but the files come in their own order. "off" (False): as the files hold them. Default: as the
+        config's ``reader.shuffle``, or ``sample_shuffle`` ("global") and ``file_shuffle`` ("files", with
+        the samples of a file in their order), else "off".
+    shuffle_window : int, optional
+        Bytes of the files whose samples "files" and "window" shuffle with one another, at least one file;
+        0 keeps the samples of a file in order. Part of the order: default 64 MiB whatever the memory.
     seed : int, optional
         Default ``reader.seed``, then ``train.seed`` of the config, else 0.
     drop_last : bool, optional
-        Leave out the last batch where it is short; default ``reader.drop_last``, else False.
-    rank, world_size : int
-        This process's share: every ``world_size``-th sample of the global order, from ``rank`` on. Over
-        all ranks every sample comes exactly once an epoch; ranks may differ by one sample.
+        Deliver full batches only, and as many on every rank; what is over is left out. Default
+        ``reader.drop_last``, else False: every sample comes exactly once an epoch over all ranks, which
+        may differ by a sample, and so by a batch.
+    pad : bool
+        Every rank gets as many samples as the one that has most: those that lack one repeat samples from
+        the beginning of the epoch.
+    shard_strategy : str
+        How ranks share the samples out. "interleaved": they take turns, sample by sample, in one global
+        order. "contiguous": each takes one run of that order. "hash": each has files of its own, the same
+        in every epoch (good for caches on the node); ranks differ by a file at most.
+    rank, world_size : int, optional
+        This process's share. Default: as torch.distributed or jax.distributed say where they are
+        initialised, else as the launcher's environment does (torchrun, Open MPI, MPICH, a Slurm step), else
+        0 of 1.
+    shard : bool
+        False: read everything in this process whatever was launched, for those who share out themselves.
     threads : int, optional
         Default: from the cores that this process may use, and more for ``direct://``.
     prefetch_bytes : int, optional
@@ -58,6 +79,14 @@ class Loader:
     on_error : str
         "raise": a file that cannot be read raises its exception; going on then delivers the rest of its
         batch. "skip": its samples are left out, counted in :meth:`stats` and logged.
+    transform : callable, optional
+        Called on a dict of arrays, returns one: on threads, ahead of the consumer, and what it returns is
+        delivered in order. An exception of its own is raised at the batch it belongs to.
+    transform_per : str
+        "batch" or "sample": what `transform` is called on. Transformed samples are put together again.
+    transform_threads : int, optional
+        Default: as many as there are cores. So many batches, and one more, are held beyond
+        `prefetch_bytes`.
 
     Yields
     ------
@@ -65,6 +94,11 @@ class Loader:
         Field -> array of shape (B, *sample shape), or a list of B arrays where samples differ in shape.
         Arrays are writable, aligned to 64 bytes and the caller's to keep: memory is used again only when
         the last array over it is gone.
+
+    Notes
+    -----
+    The order of the samples depends on `seed` and epoch alone (and on `shuffle_window` where there is one),
+    not on threads, prefetching, workers or batch size.
     """
 
     def __init__(
@@ -72,41 +106,68 @@ class Loader:
         dataset: Dataset,
         *,
         batch_size: int | None = None,
-        shuffle: bool | None = None,
+        shuffle: bool | str | None = None,
+        shuffle_window: int | None = None,
         seed: int | None = None,
         drop_last: bool | None = None,
-        rank: int = 0,
-        world_size: int = 1,
+        pad: bool = False,
+        shard_strategy: str = "interleaved",
+        rank: int | None = None,
+        world_size: int | None = None,
+        shard: bool = True,
         threads: int | None = None,
         prefetch_bytes: int | None = None,
         verify: bool = True,
         on_error: str = "raise",
+        transform: Transform | None = None,
+        transform_per: str = "batch",
+        transform_threads: int | None = None,
     ):
-        defaults = _config_defaults(dataset)
+        defaults = config_defaults(dataset)
         self.dataset = dataset
         self.batch_size = batch_size if batch_size is not None else defaults["batch_size"]
         self.shuffle = shuffle if shuffle is not None else defaults["shuffle"]
+        window = defaults["shuffle_window"] if shuffle is None else SHUFFLE_WINDOW
+        self.shuffle_window = shuffle_window if shuffle_window is not None else window
         self.seed = seed if seed is not None else defaults["seed"]
         self.drop_last = drop_last if drop_last is not None else defaults["drop_last"]
-        self.rank, self.world_size = rank, world_size
+        self.pad, self.shard_strategy = pad, shard_strategy
+        self.rank, self.world_size, self.ranks_from = find_ranks(rank, world_size, shard=shard)
         self.verify, self.on_error = verify, on_error
         self._reshuffle = defaults["reshuffle"]
         self._threads, self._prefetch_bytes = threads, prefetch_bytes
-        if self.batch_size < 1 or (threads is not None and threads < 1):
-            raise ValueError(f"batch_size {self.batch_size} and threads {threads} must be at least 1")
-        if prefetch_bytes is not None and prefetch_bytes < 0:
-            raise ValueError(f"prefetch_bytes {prefetch_bytes} must not be negative")
+        at_least_1 = {
+            "batch_size": self.batch_size,
+            "threads": threads,
+            "transform_threads": transform_threads,
+        }
+        for name, value in at_least_1.items():
+            if value is not None and value < 1:
+                raise ValueError(f"{name} {value} must be at least 1")
+        for name, value in {"prefetch_bytes": prefetch_bytes, "shuffle_window": shuffle_window}.items():
+            if value is not None and value < 0:
+                raise ValueError(f"{name} {value} must not be negative")
         if on_error not in ("raise", "skip"):
             raise ValueError(f"on_error must be 'raise' or 'skip', not {on_error!r}")
-        Sampler(0, rank=rank, world_size=world_size)  # checks them before anything is listed
+        if transform_per not in ("batch", "sample"):
+            raise ValueError(f"transform_per must be 'batch' or 'sample', not {transform_per!r}")
+        if transform is not None and not callable(transform):
+            raise TypeError(f"transform must be callable, not {type(transform).__name__}")
+        self.transform = transform and TransformSettings(
+            transform, transform_per == "sample", transform_threads or cpu_count()
+        )
+        # Before anything is listed, what is impossible for any number of samples.
+        Sampler(0, shuffle=self.shuffle, strategy=shard_strategy)
         self._epoch = -1
-        self._next_epoch = 0
+        self._next_epoch = self._next_start = 0
         self._closed = False
         self._pool: _core.Pool | None = None
         self._plan: _core.Plan | None = None
         self._running: weakref.WeakSet[BatchIterator] = weakref.WeakSet()
-        self._past: Counter = Counter()
-        self._last_ring: dict = {}
+        self._progress: Progress | None = None
+        """Of the latest pass; None: the next one is to begin where it was told to."""
+        self._past: Counter[Any] = Counter()
+        self._last_ring: dict[str, Any] = {}
 
     # -- settings that need the files --
 
@@ -125,56 +186,129 @@ class Loader:
         """The byte budget of what is in flight."""
         if self._prefetch_bytes is not None:
             return self._prefetch_bytes
-        return max(min(PREFETCH_BYTES, memory_limit() // 8), 2 * (self.batch_bytes + self._scratch_bytes))
+        return max(min(PREFETCH_BYTES, memory_limit() // 8), 2 * (self.batch_bytes + self.scratch_bytes))
 
     @property
-    def _scratch_bytes(self) -> int:
+    def scratch_bytes(self) -> int:
         """What the threads that work on one batch take of the budget beside the batch itself."""
         return min(self.batch_size, self.threads) * self.dataset.spec.scratch_bytes
 
-    @property
-    def sampler(self) -> Sampler:
-        """The order of samples."""
+    def sampler_from(self, start: int) -> Sampler:
+        """The order of samples of an epoch that is entered at that position, see :class:`Sampler`."""
+        per_file = self.dataset.spec.samples if len(self.dataset.files) else 1
+        file_bytes = self.batch_bytes // self.batch_size * per_file if len(self.dataset.files) else 0
+        window = max(1, self.shuffle_window // max(1, file_bytes)) if self.shuffle_window else 0
         return Sampler(
-            len(self.dataset), self.shuffle, self.seed, self._reshuffle, self.rank, self.world_size
+            len(self.dataset),
+            shuffle=self.shuffle,
+            seed=self.seed,
+            reshuffle=self._reshuffle,
+            rank=self.rank,
+            world_size=self.world_size,
+            strategy=self.shard_strategy,
+            samples_per_file=per_file,
+            window_files=window,
+            batch_size=self.batch_size,
+            drop_last=self.drop_last,
+            pad=self.pad,
+            start=start,
         )
 
+    @property
+    def sampler(self) -> Sampler:
+        """The order of samples of a whole epoch."""
+        return self.sampler_from(0)
+
     def __len__(self) -> int:
-        """Batches an epoch on this rank."""
-        samples = len(self.sampler)
-        return samples // self.batch_size if self.drop_last else -(-samples // self.batch_size)
+        """Batches of a whole epoch on this rank."""
+        return -(-len(self.sampler) // self.batch_size)
 
     # -- epochs and state --
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the next pass the given epoch, from its beginning; ValueError outside 0 ... 2**64 - 1."""
+        """Make the next pass the given epoch, from its beginning; ValueError outside 0 ... 2**64 - 1.
+
+        Where a state of that very epoch was loaded, its position is kept.
+        """
         epoch = operator.index(epoch)
         if not 0 <= epoch < 2**64:
             raise ValueError(f"epoch {epoch} is not within 0 ... 2**64 - 1")
-        self._next_epoch = epoch
+        restored = self._progress is None and epoch == self._next_epoch
+        self.begin_at(epoch, self._next_start if restored else 0)
+
+    def begin_at(self, epoch: int, start: int) -> None:
+        """Make the next pass begin there, see :class:`Sampler`."""
+        self._next_epoch, self._next_start, self._progress = epoch, start, None
+
+    def state_dict(self, batches: int | None = None, *, samples: int | None = None) -> State:
+        """Return from where a later process is to go on, as plain values.
+
+        It is the end of what has been delivered of the latest pass, whatever has been read ahead; once the
+        pass has ended (the consumer was told so), the beginning of the next epoch.
+
+        Parameters
+        ----------
+        batches, samples : int, optional
+            As if only so many batches (or samples) of the latest pass had been delivered: for consumers
+            that read ahead themselves.
+
+        Notes
+        -----
+        Under "interleaved" the position is one of the global order: all ranks are taken to have got as much
+        as this one, so that the state of any of them serves all, and another world_size, batch_size and
+        number of workers or threads may go on from it.
+        """
+        progress = self._progress
+        if progress is None or (progress.finished and batches is None):
+            if batches or samples:
+                raise ValueError("no pass has begun: nothing of it was delivered")
+            return make_state(self.sampler, self._next_epoch, self._next_start, self.batch_size)
+        for name, given in (("batches", batches), ("samples", samples)):
+            if given is not None and given < 0:
+                raise ValueError(f"{name} {given} must not be negative")
+        position = progress.position(batches, samples)
+        return make_state(progress.sampler, progress.epoch, position, self.batch_size)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Make the next pass go on from a state; its first batch is the exact next one.
+
+        Raises
+        ------
+        StateError
+            The state is of other data, or of another order (seed, shuffle, window), so that its position
+            means nothing here; or, unless the strategy is "interleaved", of another rank, world_size or
+            batch_size.
+        """
+        self.begin_at(*read_state(state, self.sampler, self.batch_size))
+
+    get_state = state_dict
+    set_state = load_state_dict
 
     def __iter__(self) -> BatchIterator:
         return self.batches_from(0, 1)
 
     def batches_from(self, first: int, step: int) -> BatchIterator:
-        """Iterate over every step-th batch of the epoch, beginning with the first-th: a worker's share."""
+        """Iterate over every step-th batch of the pass, beginning with the first-th: a worker's share."""
         if self._closed:
             raise ClosedError("the loader is closed")
-        iterator = BatchIterator(self, self._next_epoch, first, step)
-        self._epoch, self._next_epoch = self._next_epoch, self._next_epoch + 1
+        iterator = BatchIterator(self, self._next_epoch, self._next_start, first, step)
+        self._progress = iterator.progress
+        self._epoch, self._next_epoch, self._next_start = self._next_epoch, self._next_epoch + 1, 0
         self._running.add(iterator)
         return iterator
 
-    def stats(self) -> dict:
+    def stats(self) -> dict[str, Any]:
         """Settings in force, and counters summed over all passes.
 
         ``bytes_read`` (from storage, headers included), ``direct_bytes``, ``reads`` (system calls),
         ``files`` opened, ``batches``, ``samples`` and ``skipped_samples`` delivered and left out,
-        ``stall_seconds`` that the consumer waited, ``peak_bytes_in_flight``, ``fallbacks`` from O_DIRECT
+        ``stall_seconds`` that the consumer waited, ``transform_seconds`` that the threads spent in
+        `transform`, ``peak_bytes_in_flight``, ``fallbacks`` from O_DIRECT
         and the last ``fallback_reason``, ``latency_histogram`` of the reads (buckets of a quarter octave
         of microseconds), the pool's ``pool`` figures.
         """
-        counts, last = Counter(self._past), dict(self._last_ring)
+        counts: Counter[Any] = Counter(self._past)
+        last = dict(self._last_ring)
         for iterator in self._running:
             last = iterator.add_to(counts) or last
         histogram = [counts.pop(("latency", i), 0) for i in range(_core.LATENCY_BUCKETS)]
@@ -182,14 +316,19 @@ class Loader:
             "epoch": self._epoch,
             "batch_size": self.batch_size,
             "shuffle": self.shuffle,
+            "shuffle_window": self.shuffle_window,
             "seed": self.seed,
             "drop_last": self.drop_last,
+            "pad": self.pad,
+            "shard_strategy": self.shard_strategy,
             "rank": self.rank,
             "world_size": self.world_size,
+            "ranks_from": self.ranks_from,
             "verify": self.verify,
             "direct": self.dataset.files.direct,
             "threads": self.threads,
             "prefetch_bytes": self.prefetch_bytes,
+            "transform_threads": self.transform.threads if self.transform else 0,
             **{name: counts.get(name, 0) for name in COUNTERS},
             "peak_bytes_in_flight": last.get("peak_bytes_in_flight", 0),
             "fallback_reason": last.get("fallback_reason"),
@@ -207,17 +346,19 @@ class Loader:
     def __enter__(self) -> Loader:
         return self
 
-    def __exit__(self, *exc) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         gone = ("_pool", "_plan", "_running")
         return {k: v for k, v in self.__dict__.items() if k not in gone}
 
-    def __setstate__(self, state: dict) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _pool=None, _plan=None, _running=weakref.WeakSet())
 
-    def _resources(self) -> tuple[_core.Plan, _core.Pool]:
+    def resources(self) -> tuple[_core.Plan, _core.Pool]:
         """The plan and the pool, made when first needed, and anew after a fork."""
         plan, pool = self._plan, self._pool  # another thread may close the loader meanwhile
         if plan is None or pool is None or not pool.usable():
@@ -234,135 +375,8 @@ class Loader:
             )  # fmt: skip
         return plan, pool
 
-    def _retire(self, iterator: BatchIterator) -> None:
+    def retire(self, iterator: BatchIterator) -> None:
         ring = iterator.add_to(self._past)
         log_fallbacks(ring)
         self._last_ring = ring or self._last_ring
         self._running.discard(iterator)
-
-
-COUNTERS = (
-    "bytes_read", "direct_bytes", "staged_bytes", "reads", "files", "fallbacks", "stall_seconds",
-    "batches", "samples", "skipped_samples",
-)  # fmt: skip
-
-
-class BatchIterator(Iterator[dict]):
-    """One pass, or a worker's share of one; made by iterating over a :class:`Loader`.
-
-    Threads may share it: each batch goes to one of them.
-    """
-
-    def __init__(self, loader: Loader, epoch: int, first: int, step: int):
-        self._loader = loader
-        self._taking = threading.Lock()  # never held by close(): it ends the wait of who holds it
-        self._epoch = epoch
-        self._sampler = loader.sampler
-        self._position = first * loader.batch_size
-        self._stride = step * loader.batch_size
-        samples = len(self._sampler)
-        self._end = samples - samples % loader.batch_size if loader.drop_last else samples
-        self._pending: deque[int] = deque()
-        self._failures: deque[Exception] = deque()
-        self._rest: _core.Batch | None = None
-        self._counts: Counter = Counter()
-        self._ring: _core.Ring | None = None
-        self._closed = self._cut_short = False
-        if self._position < self._end:
-            self._plan, pool = loader._resources()
-            self._spec = loader.dataset.spec
-            self._ring = _core.Ring(loader.threads, loader.prefetch_bytes, pool)
-            batch_bytes = self._plan.batch_bytes(loader.batch_size) or loader.batch_bytes
-            fitting = loader.prefetch_bytes // max(1, batch_bytes + loader._scratch_bytes)
-            self._max_pending = min(max(1, fitting), MAX_PENDING)
-            self._submit()
-
-    def _submit(self) -> None:
-        """Keep the ring full."""
-        assert self._ring is not None
-        while self._position < self._end and len(self._pending) < self._max_pending:
-            count = min(self._loader.batch_size, self._end - self._position)
-            ids = self._sampler.ids(self._epoch, self._position, count)
-            if not self._ring.submit_batch(self._plan, ids):
-                break
-            self._pending.append(count)
-            self._position += self._stride
-
-    def __next__(self) -> dict[str, np.ndarray | list[np.ndarray]]:
-        with self._taking:
-            batch = self._next()
-        return batch_arrays(batch, self._spec)
-
-    def _next(self) -> _core.Batch:
-        """The next batch that is not empty, or the next failure."""
-        while True:
-            batch = self._take() if self._rest is None else self._rest
-            if self._failures:
-                raise self._failures.popleft()
-            self._rest = None
-            if not len(batch):
-                continue
-            self._counts["batches"] += 1
-            self._counts["samples"] += len(batch)
-            return batch
-
-    def _take(self) -> _core.Batch:
-        """Wait for the next batch, set it and what failed in it aside, and fill the ring again."""
-        if self._cut_short:
-            raise ClosedError("the pass was closed before its end")
-        if not self._pending:
-            self.close()
-            raise StopIteration
-        assert self._ring is not None
-        batch = self._ring.next_batch(self._plan)
-        if self._pending:  # unless another thread has closed the pass just now
-            self._pending.popleft()
-        failures = batch.failures()
-        if failures:
-            batch.compact()
-            if self._loader.on_error == "raise":
-                self._failures.extend(error for error, _ in failures)
-            for error, samples in failures:
-                self._counts["skipped_samples"] += samples
-                logger.warning("%d sample(s) skipped: %s", samples, error)
-        self._rest = batch
-        self._submit()
-        return batch
-
-    def add_to(self, counts: Counter) -> dict:
-        """Add this pass's counters; returns the ring's own figures."""
-        ring = self._ring.stats() if self._ring else {}
-        counts.update(self._counts)
-        counts.update({name: ring[name] for name in COUNTERS if name in ring})
-        counts.update({("latency", i): n for i, n in enumerate(ring.get("latency_histogram", ()))})
-        return ring
-
-    def close(self) -> None:
-        """End the pass: stop its threads and drop what is in flight."""
-        if self._closed:
-            return
-        self._closed = True
-        self._cut_short = bool(self._pending) or self._position < self._end
-        self._pending.clear()
-        if self._ring is not None:
-            self._ring.close()
-        self._loader._retire(self)
-
-    def __del__(self):
-        if getattr(self, "_closed", True) is False:
-            self.close()
-
-
-def _config_defaults(dataset: Dataset) -> dict:
-    """What the data set's config says about loading."""
-    if dataset.config is None:
-        return {"batch_size": 1, "shuffle": False, "seed": 0, "drop_last": False, "reshuffle": True}
-    reader, train = dataset.config.reader, dataset.config.train
-    shuffles = reader.file_shuffle != "off" or reader.sample_shuffle != "off"
-    return {
-        "batch_size": reader.batch_size_eval if dataset.split == "valid" else reader.batch_size,
-        "shuffle": shuffles if reader.shuffle is None else reader.shuffle,
-        "seed": train.seed if reader.seed is None else reader.seed,
-        "drop_last": bool(reader.drop_last),
-        "reshuffle": train.seed_change_epoch,
-    }

@@ -72,9 +72,7 @@ class Sampler:
                 f"not n {self.n}, rank {self.rank} of {self.world_size}"
             )
         if self.strategy not in SHARD_STRATEGIES:
-            raise ValueError(
-                f"shard strategy {self.strategy!r} is not one of {', '.join(SHARD_STRATEGIES)}"
-            )
+            raise ValueError(f"shard strategy {self.strategy!r} is not one of {', '.join(SHARD_STRATEGIES)}")
         if self.order not in SHUFFLES:
             raise ValueError(f"shuffle {self.shuffle!r} is none of True, False, {', '.join(SHUFFLES)}")
 

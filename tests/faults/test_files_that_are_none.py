@@ -152,8 +152,8 @@ def test_a_sample_that_changes_while_it_is_read(tmp_path, change, scheme):
     data = df.Dataset.from_files([f"{scheme}{path}" for path in paths], ragged=True)
     with df.Loader(data, batch_size=1, threads=2, prefetch_bytes=0) as batches:
         passing = iter(batches)
-        passing._max_pending = 3
-        passing._submit()
+        passing._source._max_pending = 3
+        passing._source._submit()
         wait_until_open(paths[1])
         CHANGES.get(change, lambda path: os.utime(path, (1, 1)))(paths[1])
         assert np.array_equal(next(passing)["x"][0], LARGE)

@@ -153,10 +153,8 @@ def test_an_option_of_none_counts_as_not_given():
 
 
 def test_dlio_s_shuffles_shuffle():
-    assert (
-        DlioPyTorchDataset(config_dict=config_with(reader={"file_shuffle": "seed"})).options["shuffle"]
-        is True
-    )
+    ds = DlioPyTorchDataset(config_dict=config_with(reader={"file_shuffle": "seed"}))
+    assert ds.options["shuffle"] == "files"
 
 
 # -- wrong options --

@@ -59,11 +59,9 @@ def plain_samples(paths, axis: int | None) -> list[np.ndarray]:
     return samples
 
 
-def assert_batches(batches, samples, sampler: Sampler, epoch: int, batch_size: int, drop_last: bool) -> None:
+def assert_batches(batches, samples, sampler: Sampler, epoch: int, batch_size: int) -> None:
     ids = sampler.ids(epoch, 0, len(sampler))
     expected = [ids[i : i + batch_size] for i in range(0, len(ids), batch_size)]
-    if drop_last and expected and len(expected[-1]) < batch_size:
-        expected.pop()
     batches = list(batches)
     assert [len(batch["x"]) for batch in batches] == [len(ids) for ids in expected]
     for batch, ids in zip(batches, expected, strict=True):
@@ -117,14 +115,17 @@ def test_batches_are_the_samples_in_the_samplers_order(
         world_size=world_size, threads=threads, prefetch_bytes=prefetch_bytes, verify=verify,
     )  # fmt: skip
     samples = plain_samples(paths, axis)
-    sampler = Sampler(len(samples), shuffle, seed, rank=rank, world_size=world_size)
+    sampler = Sampler(
+        len(samples), shuffle, seed, rank=rank, world_size=world_size, batch_size=batch_size,
+        drop_last=drop_last,
+    )  # fmt: skip
     with loader:
         loader.set_epoch(epoch)
         batches = list(loader)
         assert len(loader) == len(batches)
         if ragged:
             batches = [{"x": stacked(batch["x"])} for batch in batches]
-        assert_batches(batches, samples, sampler, epoch, batch_size, drop_last)
+        assert_batches(batches, samples, sampler, epoch, batch_size)
     dataset.close()
     shutil.rmtree(folder)
 
@@ -151,7 +152,7 @@ def test_samples_lie_along_any_axis(tmp_path, axis, order, scheme):
     dataset = df.Dataset.from_files(f"{scheme}{tmp_path}", sample_axis=axis)
     batches = df.Loader(dataset, batch_size=4, shuffle=True, seed=3)
     samples = plain_samples(paths, axis)
-    assert_batches(batches, samples, Sampler(len(samples), True, 3), 0, 4, False)
+    assert_batches(batches, samples, Sampler(len(samples), True, 3), 0, 4)
 
 
 @pytest.mark.parametrize("scheme", ["", "direct://"])
@@ -163,7 +164,7 @@ def test_samples_of_megabytes(tmp_path, scheme, kind):
         write(path, kind, rng.integers(0, 9, (1500, 1001), "u1"))
     dataset = df.Dataset.from_files(f"{scheme}{tmp_path}", fields="x")
     batches = df.Loader(dataset, batch_size=2, threads=3, prefetch_bytes=4_000_000)
-    assert_batches(batches, plain_samples(paths, None), Sampler(6), 0, 2, False)
+    assert_batches(batches, plain_samples(paths, None), Sampler(6), 0, 2)
 
 
 def test_the_order_depends_neither_on_threads_nor_on_prefetching(tmp_path):

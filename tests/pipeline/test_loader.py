@@ -126,12 +126,12 @@ def test_the_config_gives_the_defaults_and_arguments_win(tmp_path):
     dataset = df.Dataset(
         {
             "dataset": {"data_folder": str(tmp_path)},
-            "reader": {"batch_size": 4, "sample_shuffle": "random", "drop_last": True},
+            "reader": {"batch_size": 4, "sample_shuffle": "seed", "drop_last": True},
             "train": {"seed": 77, "seed_change_epoch": False},
         }
     )
     loader = df.Loader(dataset)
-    assert (loader.batch_size, loader.shuffle, loader.seed, loader.drop_last) == (4, True, 77, True)
+    assert (loader.batch_size, loader.shuffle, loader.seed, loader.drop_last) == (4, "global", 77, True)
     expected = Sampler(18, True, 77, reshuffle=False).ids(0, 0, 16).tolist()
     for _ in range(2):  # seed_change_epoch: one order for all epochs
         assert ids(loader) == expected
@@ -144,8 +144,8 @@ def test_the_config_gives_the_defaults_and_arguments_win(tmp_path):
     "reader, shuffle",
     [
         ({}, False),
-        ({"file_shuffle": "seed"}, True),
-        ({"sample_shuffle": "random"}, True),
+        ({"file_shuffle": "seed"}, "files"),
+        ({"sample_shuffle": "random"}, "global"),
         ({"file_shuffle": False, "sample_shuffle": "off"}, False),
         ({"shuffle": True}, True),
         ({"sample_shuffle": "seed", "shuffle": False}, False),
@@ -153,7 +153,7 @@ def test_the_config_gives_the_defaults_and_arguments_win(tmp_path):
 )
 def test_shuffling_follows_the_config(tmp_path, reader, shuffle):
     config = {"dataset": {"data_folder": str(tmp_path)}, "reader": reader}
-    assert df.Loader(df.Dataset(config)).shuffle is shuffle
+    assert df.Loader(df.Dataset(config)).shuffle == shuffle
 
 
 def test_the_readers_seed_wins_over_the_trainings(tmp_path):
