@@ -18,7 +18,7 @@ FORMAT, VERSION = "dlio_fast.torch pass", 1
 
 
 class Delivered:
-    """How many samples the consumer has got of a pass that delivers them singly; None: it delivers batches."""
+    """Samples that the consumer has got of a pass that delivers single ones; None: it delivers batches."""
 
     samples: int | None = None
 
