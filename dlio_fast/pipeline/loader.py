@@ -21,7 +21,7 @@ from .defaults import SHUFFLE_WINDOW, config_defaults
 from .passes import COUNTERS, BatchIterator
 from .sampler import Sampler
 from .state import Progress, State, make_state, read_state
-from .transform import Transform, TransformSettings
+from .transform import Transform, TransformAhead, TransformSettings
 
 logger = logging.getLogger("dlio_fast")
 
@@ -164,6 +164,7 @@ class Loader:
         self._pool: _core.Pool | None = None
         self._plan: _core.Plan | None = None
         self._running: weakref.WeakSet[BatchIterator] = weakref.WeakSet()
+        self._ending: list[TransformAhead] = []  # of passes that were dropped
         self._progress: Progress | None = None
         """Of the latest pass; None: the next one is to begin where it was told to."""
         self._past: Counter[Any] = Counter()
@@ -291,6 +292,7 @@ class Loader:
         """Iterate over every step-th batch of the pass, beginning with the first-th: a worker's share."""
         if self._closed:
             raise ClosedError("the loader is closed")
+        self._await_ending()
         iterator = BatchIterator(self, self._next_epoch, self._next_start, first, step)
         self._progress = iterator.progress
         self._epoch, self._next_epoch, self._next_start = self._next_epoch, self._next_epoch + 1, 0
@@ -341,6 +343,7 @@ class Loader:
         self._closed = True
         for iterator in list(self._running):
             iterator.close()
+        self._await_ending()
         self._pool = self._plan = None
 
     def __enter__(self) -> Loader:
@@ -352,11 +355,11 @@ class Loader:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        gone = ("_pool", "_plan", "_running")
+        gone = ("_pool", "_plan", "_running", "_ending")
         return {k: v for k, v in self.__dict__.items() if k not in gone}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _pool=None, _plan=None, _running=weakref.WeakSet())
+        self.__dict__.update(state, _pool=None, _plan=None, _running=weakref.WeakSet(), _ending=[])
 
     def resources(self) -> tuple[_core.Plan, _core.Pool]:
         """The plan and the pool, made when first needed, and anew after a fork."""
@@ -375,8 +378,15 @@ class Loader:
             )  # fmt: skip
         return plan, pool
 
-    def retire(self, iterator: BatchIterator) -> None:
+    def retire(self, iterator: BatchIterator, ending: TransformAhead | None) -> None:
+        """Take over the counters of a pass that has ended, and what is still ending of it."""
         ring = iterator.add_to(self._past)
         log_fallbacks(ring)
         self._last_ring = ring or self._last_ring
         self._running.discard(iterator)
+        if ending is not None:
+            self._ending.append(ending)
+
+    def _await_ending(self) -> None:
+        while self._ending:
+            self._ending.pop().close(wait=True)

@@ -60,7 +60,7 @@ class BatchIterator(Iterator[Fields]):
         self._counts: dict[str, Any] = dict.fromkeys(COUNTED, 0)
         self._source = Source(loader, sampler, epoch, first, step)
         self._ahead: TransformAhead | None = None
-        if loader.transform is not None and self._source.more:
+        if loader.transform is not None and not self._source.exhausted:
             self._ahead = TransformAhead(self._source.take, loader.transform, loader.resources()[1])
         self._closed = self._cut_short = self._inherited = False
         _passes.add(self)
@@ -117,7 +117,7 @@ class BatchIterator(Iterator[Fields]):
         self._source.close()
         if self._ahead is not None and not self._inherited:
             self._ahead.close(wait)
-        self._loader.retire(self)
+        self._loader.retire(self, None if wait else self._ahead)
 
     def inherit(self) -> None:
         """In a forked child: the pass is the parent's, and so may be the lock's holder."""
