@@ -117,7 +117,7 @@ class BatchIterator(Iterator[Fields]):
         self._source.close()
         if self._ahead is not None and not self._inherited:
             self._ahead.close(wait)
-        self._loader.retire(self, None if wait else self._ahead)
+        self._loader.retire(self, None if wait or self._inherited else self._ahead)
 
     def inherit(self) -> None:
         """In a forked child: the pass is the parent's, and so may be the lock's holder."""
