@@ -7,7 +7,8 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from multiprocessing import context, reduction
+from multiprocessing import reduction
+from multiprocessing.context import get_spawning_popen
 from typing import Any, Protocol
 
 LATEST = 2**31 - 1
@@ -48,7 +49,7 @@ class SharedEpoch:
             os.close(self._fd)
 
     def __getstate__(self) -> dict[str, Any]:
-        if context.get_spawning_popen() is not None:
+        if get_spawning_popen() is not None:
             return {"shared": reduction.DupFd(self._fd)}
         with self._notes() as notes:
             return {"epoch": notes["next"], "start": notes["start"]}
@@ -106,6 +107,7 @@ class SharedEpoch:
             What the pass is known to return, from a state that each worker has restored by itself.
         """
         with self._notes() as notes:
+            key: list[int] = []
             if worker is not None:
                 self._made += 1
                 key = [worker.seed - worker.id, worker.num_workers, self._made]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 
 def log_to_stderr(level: str) -> None:
@@ -15,7 +16,7 @@ def log_to_stderr(level: str) -> None:
     logger.setLevel(number if isinstance(number, int) else logging.DEBUG)
 
 
-def log_fallbacks(stats: dict) -> None:
+def log_fallbacks(stats: dict[str, Any]) -> None:
     """Warn where O_DIRECT was refused, given a ring's counters."""
     if stats.get("fallbacks"):
         reason = stats["fallback_reason"]

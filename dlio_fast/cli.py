@@ -12,7 +12,8 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
 
 from ._version import __version__
 from .commands import bench, generate, inspect, run, validate, workloads
@@ -47,7 +48,7 @@ BROKEN_PIPE = 141
 class Parser(argparse.ArgumentParser):
     """A parser whose errors take one line."""
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (--help explains)\n")
 
 
@@ -56,13 +57,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = parse(sys.argv[1:] if argv is None else argv)
         with _warnings_as_lines():
-            status = args.execute(args)
+            status: int = args.execute(args)
         if sys.stdout is not None:  # closed: nobody wants the output
             sys.stdout.flush()
         return status
     except BrokenPipeError:  # whoever reads our output has seen enough
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if sys.stdout is not None:
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except KeyboardInterrupt:
         print("dlio-fast: interrupted", file=sys.stderr)
@@ -106,10 +108,10 @@ def _report(message: str) -> None:
 
 
 @contextlib.contextmanager
-def _warnings_as_lines():
+def _warnings_as_lines() -> Iterator[None]:
     """Print warnings as lines of their own, without Python's file and line of the code."""
 
-    def show(message, category, filename, lineno, file=None, line=None):
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
         print(f"dlio-fast: warning: {message}", file=sys.stderr)
 
     with warnings.catch_warnings():

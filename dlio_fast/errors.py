@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import Any
 
 
 class DlioFastError(Exception):
@@ -42,7 +43,7 @@ class DataError(DlioFastError, ValueError):
         self.member = member
         self.offset = offset
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.args[0], self.path, self.member, self.offset)
 
 
@@ -92,7 +93,7 @@ class DlioFastOSError(DlioFastError, OSError):
     """An operating-system error; :func:`os_error` picks the subclass that fits its errno."""
 
 
-_OS_CLASSES: dict[type, type] = {OSError: DlioFastOSError}
+_OS_CLASSES: dict[type[OSError], type[DlioFastOSError]] = {OSError: DlioFastOSError}
 
 
 def os_error(code: int, message: str, path: str) -> OSError:
@@ -128,7 +129,7 @@ class DlioFastTimeoutError(DlioFastOSError, TimeoutError):
     """The storage did not answer in time."""
 
 
-_CLASSES_BY_NAME: dict[str, type] = {
+_CLASSES_BY_NAME: dict[str, type[DlioFastOSError]] = {
     cls.__name__.removeprefix("DlioFast"): cls
     for cls in (
         DlioFastFileNotFoundError, DlioFastPermissionError, DlioFastIsADirectoryError,
@@ -143,5 +144,5 @@ class DiskFullError(DlioFastOSError):
     def __init__(self, message: str, path: str = ""):
         super().__init__(errno.ENOSPC, message, path)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.strerror, self.filename)

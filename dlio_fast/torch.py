@@ -288,16 +288,16 @@ class DlioPyTorchDataLoader(DataLoader[Any]):
         """Load the files of a folder, laid out as DLIO does, without a configuration."""
         return cls.from_config({}, data_folder=data_folder, batch_size=batch_size, **options)
 
-    dataset: DlioPyTorchBatches
-
     @property
     def source(self) -> DlioPyTorchDataset:
         """The data set."""
-        return self.dataset.dataset
+        batches: Any = self.dataset  # typed by torch, which knows no more than a data set
+        source: DlioPyTorchDataset = batches.dataset
+        return source
 
     def set_epoch(self, epoch: int) -> None:
         """Make the next pass the given epoch."""
-        self.dataset.set_epoch(epoch)
+        self.source.set_epoch(epoch)
 
     def state_dict(self) -> State:
         """As the data set's: for loaders without workers."""

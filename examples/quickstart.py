@@ -38,7 +38,7 @@ class NumpyFiles(torch.utils.data.Dataset):
 
 def read(loader) -> tuple[float, int, dict]:
     """Read epochs for a while and use every byte: return GB/s, a sum over an epoch, and GB/s over time."""
-    progress, samples, nbytes, seconds = Progress(), 0, 0, 0.0
+    progress, samples, nbytes, seconds, total = Progress(), 0, 0, 0.0, 0
     started = time.perf_counter()
     progress.note(0.0, 0, 0)
     while seconds < SECONDS:

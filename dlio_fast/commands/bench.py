@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from .common import (
+    Commands,
     Output,
     add_command,
     add_output_arguments,
@@ -26,7 +27,7 @@ bytes as the kernel delivered them; CPU time is the whole process's; latencies a
 Without --checksum no byte is looked at once it is in memory."""
 
 
-def add(commands) -> argparse.ArgumentParser:
+def add(commands: Commands) -> argparse.ArgumentParser:
     parser = add_command(commands, "bench", "measure how fast files can be read", DETAILS)
     parser.add_argument(
         "paths",

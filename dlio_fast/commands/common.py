@@ -8,16 +8,19 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from ..config import Config
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+"""What a command adds itself to."""
 
 _OVERRIDE = re.compile(r"[+~]|[\w.@/-]+=")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
-def add_command(commands, name: str, summary: str, details: str = "") -> argparse.ArgumentParser:
+def add_command(commands: Commands, name: str, summary: str, details: str = "") -> argparse.ArgumentParser:
     """Add a command's parser; its help begins with summary and details."""
     text = f"{summary[0].upper()}{summary[1:]}.\n\n{details}".strip()
     layout = argparse.RawDescriptionHelpFormatter

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .common import Output, add_command, add_config_arguments, add_output_arguments, amount, load, positive
+from .common import (
+    Commands,
+    Output,
+    add_command,
+    add_config_arguments,
+    add_output_arguments,
+    amount,
+    load,
+    positive,
+)
 
 if TYPE_CHECKING:
     from ..workload.generate import GenerateResult
@@ -17,7 +26,7 @@ Files, sizes and contents are a pure function of CONFIG: the same bytes on every
 workflow.generate_data is off. Files are written under a temporary name and renamed when complete."""
 
 
-def add(commands) -> argparse.ArgumentParser:
+def add(commands: Commands) -> argparse.ArgumentParser:
     parser = add_command(commands, "generate", "make a configuration's data set", DETAILS)
     add_config_arguments(parser)
     parser.add_argument(
@@ -67,6 +76,6 @@ def generated_line(result: GenerateResult) -> str:
     )
 
 
-def as_dict(result: GenerateResult) -> dict:
+def as_dict(result: GenerateResult) -> dict[str, Any]:
     """Return the result as plain values."""
     return {**asdict(result), "gb_per_second": result.gb_per_second}

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from .common import Output, add_command, add_output_arguments, amount, exit_status, table
+from .common import Commands, Output, add_command, add_output_arguments, amount, exit_status, table
 
 if TYPE_CHECKING:
     from ..workload.inspect import FileInfo, MemberInfo
@@ -30,7 +30,7 @@ HEADINGS = (
 )
 
 
-def add(commands) -> argparse.ArgumentParser:
+def add(commands: Commands) -> argparse.ArgumentParser:
     parser = add_command(commands, "inspect", "show what is inside NPZ and NPY files", DETAILS)
     parser.add_argument("files", nargs="+", metavar="FILE", help="a path, file:// or direct://")
     parser.add_argument("--no-verify", action="store_true", help="read headers alone, check no checksums")

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from .common import (
+    Commands,
     Output,
     add_command,
     add_config_arguments,
@@ -35,7 +36,7 @@ steps' time spent computing, without the first step (output.metric.exclude_start
 that the training loop waited for batches."""
 
 
-def add(commands) -> argparse.ArgumentParser:
+def add(commands: Commands) -> argparse.ArgumentParser:
     parser = add_command(commands, "run", "do a configuration's workflow and measure it", DETAILS)
     add_config_arguments(parser)
     parser.add_argument("--max-epochs", type=positive, metavar="N", help="at most N epochs")

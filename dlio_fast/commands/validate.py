@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from .common import Output, add_command, add_config_arguments, amount, load
+from .common import Commands, Output, add_command, add_config_arguments, amount, load
+
+if TYPE_CHECKING:
+    from ..config import Config
 
 MORE = "overrides"
 DETAILS = """\
@@ -13,7 +17,7 @@ Prints the keys that CONFIG and the overrides give, as YAML that can be run, aft
 amount to. Everything wrong is reported at once, with exit status 2. No data are looked at."""
 
 
-def add(commands) -> argparse.ArgumentParser:
+def add(commands: Commands) -> argparse.ArgumentParser:
     parser = add_command(
         commands, "validate", "check a configuration and print it with overrides applied", DETAILS
     )
@@ -40,7 +44,7 @@ def execute(args: argparse.Namespace) -> int:
     return 0
 
 
-def _facts(cfg) -> list[str]:
+def _facts(cfg: Config) -> list[str]:
     """Say what a configuration amounts to, and what of it this version cannot do."""
     from ..formats import format_names
     from ..workload.run import check_runnable

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from .common import Output, add_command, add_output_arguments, table
+from .common import Commands, Output, add_command, add_output_arguments, table
 
 
-def add(commands) -> argparse.ArgumentParser:
+def add(commands: Commands) -> argparse.ArgumentParser:
     parser = add_command(
         commands, "workloads", "list the bundled workloads", "`dlio-fast validate NAME` shows one as YAML."
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
 
-class FrozenDict(dict):
+class FrozenDict(dict[Any, Any]):
     """A dict that cannot change; nested dicts and lists are frozen along with it. Picklable and hashable."""
 
     __slots__ = ()
@@ -20,7 +21,7 @@ class FrozenDict(dict):
         raise TypeError("a configuration cannot be changed after loading; pass an override to load_config")
 
     __setitem__ = __delitem__ = __ior__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse
+    clear = pop = popitem = setdefault = update = _refuse  # pyright: ignore[reportAssignmentType]
 
     def __reduce__(self) -> tuple[type, tuple[dict[str, Any]]]:
         return FrozenDict, (dict(self),)
@@ -90,15 +91,13 @@ def _number(minimum: int) -> Callable[[Any], int | float]:
 
     def validate(value: Any) -> int | float:
         number = value
-        try:
-            if isinstance(value, str):
+        if isinstance(value, str):
+            with contextlib.suppress(ValueError):
                 number = int(value) if value.strip().lstrip("+-").isdecimal() else float(value)
-        except ValueError:
-            number = None
-        usable = isinstance(number, (int, float)) and not isinstance(number, bool)
-        if not usable or not minimum <= number <= _LARGEST:
-            raise ValueError(f"a number from {minimum} to 2**62")
-        return number
+        if isinstance(number, (int, float)) and not isinstance(number, bool):
+            if minimum <= number <= _LARGEST:
+                return number
+        raise ValueError(f"a number from {minimum} to 2**62")
 
     return validate
 

@@ -120,7 +120,8 @@ def _locate(source: Any, config_dir: Any) -> Path | Mapping[str, Any]:
     if source is None:
         return find_workload("default", config_dir)
     if isinstance(source, Config):
-        return source.to_dict()
+        tree: dict[str, Any] = source.to_dict()
+        return tree
     if isinstance(source, Mapping):
         return source
     if isinstance(source, str):
@@ -174,7 +175,8 @@ def _apply(tree: dict[str, Any], item: Override, origins: dict[KeyPath, str], na
             hint = f"; did you mean {nearest!r}?" if nearest else ""
             raise ConfigError(f"override {item.text!r}: no key {_dotted(unknown)}{hint} (++ adds any)")
     origins[path] = item.text
-    return merged(tree, fragment)
+    changed: dict[str, Any] = merged(tree, fragment)
+    return changed
 
 
 def _get(tree: Any, path: KeyPath) -> Any:

@@ -32,7 +32,8 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
                     problem = f"key {key_node.value!r} is given twice"
                     raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
                 seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
+        tree: dict[Any, Any] = super().construct_mapping(node, deep)
+        return tree
 
 
 class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
@@ -89,7 +90,8 @@ def _check_depth(text: str, source: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > _MAX_DEPTH:
-                raise ConfigError(f"{source}, line {event.start_mark.line + 1}: nested too deeply")
+                line = event.start_mark.line + 1 if event.start_mark else "?"
+                raise ConfigError(f"{source}, line {line}: nested too deeply")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
@@ -153,4 +155,5 @@ def checked_tree(tree: Any, source: str) -> dict[str, Any]:
         return {}
     if not isinstance(tree, Mapping):
         raise ConfigError(f"{source}: a configuration is a mapping of sections, not {type(tree).__name__}")
-    return copy(tree, "", 0)
+    copied: dict[str, Any] = copy(tree, "", 0)
+    return copied

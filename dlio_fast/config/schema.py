@@ -40,8 +40,8 @@ S = TypeVar("S", bound=Section)
 
 def _with_stdev(section: S, name: str) -> S:
     """Put the value of the key ``{name}_stdev`` into the duration `name` next to it."""
-    values = section.__dict__  # the way around frozen, before anybody else has the section
-    values[name] = values[name].with_stdev(values[f"{name}_stdev"])
+    value = getattr(section, name).with_stdev(getattr(section, f"{name}_stdev"))
+    object.__setattr__(section, name, value)  # around frozen, before anybody else has the section
     return section
 
 
@@ -250,7 +250,7 @@ class MetricSection(Section):
     @model_validator(mode="after")
     def _to_fraction(self) -> MetricSection:
         if self.au > 1:
-            self.__dict__["au"] = self.au / 100.0
+            object.__setattr__(self, "au", self.au / 100.0)
         return self
 
 
@@ -296,8 +296,9 @@ class Config(Section):
         if self.checkpoint.mode == "subset" and self.model.parallelism.data < 1:
             raise ValueError("checkpoint.mode subset needs model.parallelism.data, that of the whole job")
         if "framework" not in self.model_fields_set:
-            by_options = (name for name in FRAMEWORKS if self.framework_options(name))
-            self.__dict__["framework"] = self.model.framework or next(by_options, self.framework)
+            by_options = [name for name in FRAMEWORKS if self.framework_options(name)]
+            framework = self.model.framework or (by_options[0] if by_options else self.framework)
+            object.__setattr__(self, "framework", framework)
         return self
 
     @property

@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -105,7 +106,11 @@ def npz_layout(shape: tuple[int, ...], dtype: np.dtype, n_samples: int, align: b
 
 
 def write_deflated_npz(
-    path_or_file, shape: tuple[int, ...], dtype: np.dtype, n_samples: int, payload: Iterable
+    path_or_file: str | IO[bytes],
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    n_samples: int,
+    payload: Iterable[Any],
 ) -> None:
     """Write the same members compressed, as :func:`numpy.savez_compressed` does.
 

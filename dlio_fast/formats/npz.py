@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ NPY_MAGIC = b"\x93NUMPY"
 STORED = 0
 
 
-class NpzFile(Mapping):
+class NpzFile(Mapping[str, Any]):
     """The arrays of an NPZ file, each read when asked for; what :func:`numpy.load` returns, by value.
 
     A mapping of member names (without ``.npy``) to arrays, and a context manager. A member that is no
@@ -81,7 +82,7 @@ class NpzFile(Mapping):
     def __enter__(self) -> NpzFile:
         return self
 
-    def __exit__(self, *exc) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

@@ -9,7 +9,8 @@ import re
 import threading
 import warnings
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +59,7 @@ class Dataset:
 
     Notes
     -----
-    A map-style data set: ``len(ds)``, ``ds[i]`` -> dict of arrays. Picklable.
+    A map-style data set: ``len(ds)``, ``ds[i]`` -> dict[str, Any] of arrays. Picklable.
     """
 
     config: Config | None
@@ -67,7 +68,7 @@ class Dataset:
 
     def __init__(
         self,
-        config,
+        config: Config | str | os.PathLike[str] | Mapping[str, Any],
         split: str = "train",
         *,
         fields: str | Sequence[str] | None = None,
@@ -138,10 +139,10 @@ class Dataset:
         self._lock = threading.Lock()
         _datasets.add(self)
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k not in ("_ring", "_plan", "_lock")}
 
-    def __setstate__(self, state: dict) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._forget()
 

@@ -7,6 +7,7 @@ import glob
 import os
 import stat
 from collections.abc import Iterable, Sequence
+from typing import overload
 
 import numpy as np
 
@@ -44,7 +45,11 @@ class FileList(Sequence[str]):
     def __len__(self) -> int:
         return len(self.offsets)
 
-    def __getitem__(self, index):
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         start = int(self.offsets[index])  # an IndexError of numpy's names the index and the length

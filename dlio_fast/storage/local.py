@@ -6,6 +6,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from .. import _core
 from .._limits import default_threads
@@ -14,7 +15,7 @@ from ..config import backend_of, split_address
 from ..errors import ClosedError, DataError, UnsupportedError
 from .memory import SHARED_KEEP, shared_pool
 
-Address = str | os.PathLike
+Address = str | os.PathLike[str]
 
 CONSUMER_BYTES = 64 << 20
 """Memory for the files that the consumer of :func:`read_many` holds, kept beyond what is in flight."""
@@ -195,7 +196,7 @@ class ReadMany:
         self._pending.append((uri, error))
         return True
 
-    def stats(self) -> dict:
+    def stats(self) -> dict[str, Any]:
         """Counters of the reading so far."""
         return self._ring.stats() if self._ring else {}
 
@@ -212,5 +213,5 @@ class ReadMany:
     def __enter__(self) -> ReadMany:
         return self
 
-    def __exit__(self, *exc) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()

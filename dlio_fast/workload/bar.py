@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tqdm import tqdm
 
 
-class Bar(tqdm):
+class Bar(tqdm):  # type: ignore[type-arg,misc,unused-ignore]  # generic in its stubs alone
     """A bar on stderr; unlike tqdm's own it leaves no thread behind.
 
     Parameters
@@ -16,5 +18,5 @@ class Bar(tqdm):
 
     monitor_interval = 0
 
-    def __init__(self, *, show: bool | None = None, **options):
+    def __init__(self, *, show: bool | None = None, **options: Any):
         super().__init__(disable=None if show is None else not show, **options)

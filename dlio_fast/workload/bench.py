@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from .._limits import default_threads
 from ..config import split_address
@@ -54,7 +55,7 @@ class BenchRound:
         """Processor time for 10**9 bytes; 0 where nothing was read."""
         return self.cpu_seconds / self.bytes * 1e9 if self.bytes else 0.0
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Return all figures as plain values."""
         rates = ("gb_per_second", "files_per_second", "cpu_seconds_per_gb")
         cache = cache_state(self.resident_before)
@@ -82,7 +83,7 @@ class BenchResult:
         """Median of the rounds."""
         return statistics.median(round.gb_per_second for round in self.rounds)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Return all figures as plain values."""
         settings = {name: value for name, value in vars(self).items() if name != "rounds"}
         medians = {

@@ -10,8 +10,9 @@ import os
 import threading
 import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from .. import _core
 from .._limits import default_threads
@@ -252,7 +253,7 @@ class _Run:
                 raise
         return nbytes, "compressed files are written through the page cache" if self.direct else None
 
-    def _pieces(self, index: int):
+    def _pieces(self, index: int) -> Iterator[Any]:
         for piece in self.plan.payload(index):
             if self._stopped:
                 raise ClosedError(f"{self.plan.path(index)}: writing was cancelled")

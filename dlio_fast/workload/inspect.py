@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from .. import _core
 from ..errors import ChecksumError, DataError, NotRegularFileError
@@ -60,7 +61,7 @@ class FileInfo:
         """What is wrong with the members."""
         return [member.problem for member in self.members if member.problem]
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values."""
         return asdict(self)
 

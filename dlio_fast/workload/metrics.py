@@ -9,6 +9,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ class PhaseMetrics:
             dlio_samples_per_second=dlio_throughput(steps, seconds, batch_size, exclude_start, exclude_end),
         )
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Return all figures as plain values."""
         return asdict(self)
 
@@ -176,7 +177,7 @@ class Progress:
         """Say how many samples and bytes there were in all at that time; times must not decrease."""
         self._points.append((seconds, samples, nbytes))
 
-    def series(self) -> dict:
+    def series(self) -> dict[str, Any]:
         """Return throughput in equal intervals of about a second; of a part of it where the run is short.
 
         Returns

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from .. import _core
 from ..config import Config
@@ -157,7 +158,7 @@ class FilePlan:
                             found.foreign.append(entry.path)
         return found
 
-    def _misleads(self, entry: os.DirEntry, split: Split, folder: str, folders: Iterable[str]) -> bool:
+    def _misleads(self, entry: os.DirEntry[str], split: Split, folder: str, folders: Iterable[str]) -> bool:
         """Tell whether a reader would take what is not of the data set; see storage.files.list_folder."""
         name = os.fsencode(entry.name)
         if folder != split.name:
@@ -173,9 +174,9 @@ class FilePlan:
     def _belongs(self, name: str, split: Split, folder: str, index: int) -> bool:
         return index < split.n_files and split.subfolder(index) == folder and self.name(split, index) in name
 
-    def nbytes(self) -> np.ndarray:
+    def nbytes(self) -> npt.NDArray[np.float64]:
         """Return the bytes of each file, at most a few too many; float64, shape (number of files,)."""
-        payloads = self._dims.prod(axis=1, dtype=np.float64)
+        payloads: npt.NDArray[np.float64] = self._dims.prod(axis=1, dtype=np.float64)
         payloads *= self.dataset.num_samples_per_file * self.dtype.itemsize
         if len(payloads):
             largest = self.layout(int(payloads.argmax()))
@@ -295,7 +296,7 @@ def typed_errors(what: str, path: str) -> Iterator[None]:
         raise os_error(error.errno or errno.EIO, message, str(error.filename or path)) from error
 
 
-def _allocated(entry: os.DirEntry) -> int:
+def _allocated(entry: os.DirEntry[str]) -> int:
     try:
         return entry.stat(follow_symlinks=False).st_blocks * 512
     except FileNotFoundError:

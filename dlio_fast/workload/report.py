@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..errors import MissingDependencyError
 
@@ -12,7 +13,7 @@ COLORS = ("#1f5fa8", "#d9730d", "#2f8f5b", "#8a4fa3")
 
 
 def plot_throughput(
-    path: str | os.PathLike[str], series: Mapping[str, Mapping], title: str, subtitle: str = ""
+    path: str | os.PathLike[str], series: Mapping[str, Mapping[str, Any]], title: str, subtitle: str = ""
 ) -> Path:
     """Draw throughput over time, a line for each series, and save the picture.
 

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from numpy.random import default_rng  # now, as importing it may swallow a Ctrl-C
 
@@ -40,7 +41,7 @@ class Phase:
     caches_dropped: str | None
     """How, before the phase; None: they were not."""
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Return all figures as plain values."""
         rest = {name: value for name, value in vars(self).items() if name != "metrics"}
         return {**rest, **self.metrics.to_dict()}
@@ -50,21 +51,21 @@ class Phase:
 class RunResult:
     """What :func:`run` did and measured."""
 
-    settings: dict
+    settings: dict[str, Any]
     notes: list[str]
     """What of the configuration this version leaves out."""
     generated: GenerateResult | None = None
     phases: list[Phase] = field(default_factory=list)
-    reading: dict = field(default_factory=dict)
+    reading: dict[str, Any] = field(default_factory=dict)
     """The core's counters over all phases: bytes, files, reads, fallbacks from O_DIRECT, read latency."""
-    series: dict = field(default_factory=lambda: Progress().series())
+    series: dict[str, Any] = field(default_factory=lambda: Progress().series())
     """Throughput over the time of all phases, see :meth:`~dlio_fast.workload.metrics.Progress.series`."""
 
     def phases_of(self, kind: str) -> list[Phase]:
         """Return the phases of a kind, "train" or "eval"."""
         return [phase for phase in self.phases if phase.kind == kind]
 
-    def total(self, kind: str = "train") -> dict:
+    def total(self, kind: str = "train") -> dict[str, Any]:
         """Return sums and means over the epochs: of training or of evaluation."""
         phases = [phase.metrics for phase in self.phases_of(kind)]
         seconds = sum(phase.seconds for phase in phases)
@@ -90,7 +91,7 @@ class RunResult:
             "au_from_stall_mean_percent": (mean_and_stdev(from_stall) or (None,))[0],
         }
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values."""
         generated = self.generated
         return {
@@ -261,7 +262,7 @@ class _Trainer:
                     f"{source.batch_size} (reader.drop_last leaves out a short one)"
                 )
 
-    def settings(self) -> dict:
+    def settings(self) -> dict[str, Any]:
         """Return what the run does with which settings."""
         cfg, source = self.cfg, self.sources["train"]
         stats = source.stats()
@@ -276,7 +277,7 @@ class _Trainer:
             **{name: stats[name] for name in _SETTINGS},
         }
 
-    def reading(self) -> dict:
+    def reading(self) -> dict[str, Any]:
         """Return the core's counters so far, of training and evaluation together."""
         all_stats = [source.stats() for source in self.sources.values()]
         histograms = [stats["latency_histogram"] for stats in all_stats]

@@ -22,21 +22,27 @@ class Source(Protocol):
     @property
     def dataset(self) -> Dataset:
         """What is read."""
+        ...
 
     def __len__(self) -> int:
         """Batches an epoch."""
+        ...
 
     def epoch(self, epoch: int) -> Iterator[Any]:
         """Begin a pass, counted from 0; dropping the iterator ends it."""
+        ...
 
     def samples_in(self, batch: Any) -> int:
         """How many samples a batch holds."""
+        ...
 
-    def stats(self) -> dict:
+    def stats(self) -> dict[str, Any]:
         """Settings in force and counters so far, as :meth:`dlio_fast.Loader.stats` gives them."""
+        ...
 
     def close(self) -> None:
         """Stop reading."""
+        ...
 
 
 def open_source(cfg: Config, kind: str, **options: Any) -> Source:
@@ -64,14 +70,14 @@ class LoaderSource:
     def __len__(self) -> int:
         return len(self._loader)
 
-    def epoch(self, epoch: int) -> Iterator[dict]:
+    def epoch(self, epoch: int) -> Iterator[dict[str, Any]]:
         self._loader.set_epoch(epoch)
         return iter(self._loader)
 
-    def samples_in(self, batch: dict) -> int:
+    def samples_in(self, batch: dict[str, Any]) -> int:
         return len(next(iter(batch.values())))
 
-    def stats(self) -> dict:
+    def stats(self) -> dict[str, Any]:
         return self._loader.stats()
 
     def close(self) -> None:
@@ -101,7 +107,7 @@ class PyTorchSource:
     def samples_in(self, batch: Any) -> int:
         return len(next(iter(batch.values())) if isinstance(batch, dict) else batch)
 
-    def stats(self) -> dict:
+    def stats(self) -> dict[str, Any]:
         return self._loader.source.stats()
 
     def close(self) -> None:

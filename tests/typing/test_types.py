@@ -70,6 +70,11 @@ def test_the_stub_takes_the_arguments_that_the_compiled_function_takes(owner, st
     assert parameters(stub) == compiled_parameters(function)
 
 
-def test_the_type_checker_is_content():
-    done = subprocess.run([sys.executable, "-m", "mypy"], cwd=ROOT, capture_output=True, text=True)
+@pytest.mark.parametrize("checker", ["mypy", "pyright"])
+def test_the_type_checkers_are_content_with_the_package_and_the_examples(checker):
+    """As pyproject.toml sets them up: mypy is strict."""
+    command = [sys.executable, "-m", checker]
+    if checker == "pyright":
+        command += ["--pythonpath", sys.executable]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
