@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,20 +25,20 @@ ROUNDS, SECONDS = 5, 1.5
 PICTURE = "data/quickstart.png"
 
 
-class NumpyFiles(torch.utils.data.Dataset):
+class NumpyFiles(torch.utils.data.Dataset[torch.Tensor]):
     """The stock way: a data set over numpy.load."""
 
-    def __init__(self, files):
+    def __init__(self, files: Iterable[str]):
         self.files = list(files)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, index):
-        return np.load(self.files[index])["x"]
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.from_numpy(np.load(self.files[index])["x"])
 
 
-def read(loader) -> tuple[float, int, dict]:
+def read(loader: Iterable[torch.Tensor]) -> tuple[float, int, dict[str, Any]]:
     """Read epochs for a while and use every byte: return GB/s, a sum over an epoch, and GB/s over time."""
     progress, samples, nbytes, seconds, total = Progress(), 0, 0, 0.0, 0
     started = time.perf_counter()
@@ -51,7 +53,7 @@ def read(loader) -> tuple[float, int, dict]:
     return nbytes / seconds / 1e9, total, progress.series()
 
 
-def middle(rounds: list[dict]) -> dict:
+def middle(rounds: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the round with the median speed."""
     return sorted(rounds, key=lambda one: one["dlio_fast"][0])[len(rounds) // 2]
 
