@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Runs the core's own tests: all of them, or those named on the command line.
+ * Runs the core's own tests: all of them, or those named on the command line; and
+ * sees that each leaves nothing alive.
  */
 #include <string.h>
 
