@@ -21,13 +21,7 @@ typedef struct reading {
 	size_t count;
 	dlf_view *view;
 	dlf_array array;
-	/* of one sample, as this file has it */
-	int ndim;
-	uint64_t shape[DLF_NPY_MAX_DIMS];
-	uint64_t sample_bytes;
-	int axis;              /* -1: the whole array is the sample */
-	uint64_t samples;      /* in the file */
-	int expected;          /* same dtype and shape as the plan's */
+	dlf_layout layout;
 } reading;
 
 static int charge(void *arg, int64_t bytes)
@@ -63,121 +57,60 @@ void dlf_loose_free(dlf_loose *loose)
 	free(loose);
 }
 
-/* ---- copying with strides ---- */
-
-static void copy_strided(unsigned char *dst, const unsigned char *src,
-			 uint64_t itemsize, uint64_t count, uint64_t stride)
-{
-	/* Constant sizes, so that each copy is one load and one store. */
-#define COPY_LOOP(size)                                                        \
-	for (uint64_t i = 0; i < count; i++, dst += (size), src += stride)     \
-		memcpy(dst, src, (size));
-	switch (itemsize) {
-	case 1: COPY_LOOP(1) break;
-	case 2: COPY_LOOP(2) break;
-	case 4: COPY_LOOP(4) break;
-	case 8: COPY_LOOP(8) break;
-	case 16: COPY_LOOP(16) break;
-	default: COPY_LOOP(itemsize) break;
-	}
-#undef COPY_LOOP
-}
-
-void dlf_gather(void *dst, const void *src, uint64_t itemsize, int nd,
-		const uint64_t *shape, const uint64_t *strides)
-{
-	if (nd == 0) {
-		memcpy(dst, src, itemsize);
-		return;
-	}
-	if (nd == 1) {
-		if (strides[0] == itemsize)
-			memcpy(dst, src, itemsize * shape[0]);
-		else
-			copy_strided(dst, src, itemsize, shape[0], strides[0]);
-		return;
-	}
-	uint64_t inner = itemsize;
-	for (int d = 1; d < nd; d++)
-		inner *= shape[d];
-	for (uint64_t i = 0; i < shape[0]; i++)
-		dlf_gather((unsigned char *)dst + i * inner,
-			   (const unsigned char *)src + i * strides[0], itemsize,
-			   nd - 1, shape + 1, strides + 1);
-}
-
-/* Copy sample `index` out of the whole array at src. */
-static void gather_sample(const reading *r, const unsigned char *src,
-			  uint64_t index, unsigned char *dst)
-{
-	const dlf_npy *npy = &r->array.npy;
-	uint64_t shape[DLF_NPY_MAX_DIMS], strides[DLF_NPY_MAX_DIMS];
-	uint64_t step = npy->itemsize, of_dim[DLF_NPY_MAX_DIMS];
-	int nd = 0;
-
-	if (!r->sample_bytes)
-		return;
-	for (int k = 0; k < npy->ndim; k++) {
-		int d = npy->fortran_order ? k : npy->ndim - 1 - k;
-		of_dim[d] = step;
-		step *= npy->shape[d];
-	}
-	for (int d = 0; d < npy->ndim; d++) {
-		if (d == r->axis) {
-			src += index * of_dim[d];
-		} else if (nd && strides[nd - 1] == npy->shape[d] * of_dim[d]) {
-			/* adjacent in memory: one longer dimension */
-			shape[nd - 1] *= npy->shape[d];
-			strides[nd - 1] = of_dim[d];
-		} else {
-			shape[nd] = npy->shape[d];
-			strides[nd++] = of_dim[d];
-		}
-	}
-	dlf_gather(dst, src, npy->itemsize, nd, shape, strides);
-}
-
 /* ---- what the file has against what the plan expects ---- */
 
-static int settle_shape(reading *r, dlf_fault *fault)
+static int settle_layout(reading *r, dlf_fault *fault)
 {
 	const dlf_npy *npy = &r->array.npy;
 	const dlf_field *field = r->field;
+	dlf_layout *layout = &r->layout;
 
-	r->axis = -1;
-	r->samples = 1;
+	*layout = (dlf_layout){
+		.start = r->array.start,
+		.array_ndim = npy->ndim,
+		.fortran_order = npy->fortran_order,
+		.itemsize = npy->itemsize,
+		.axis = -1,
+		.samples = 1,
+		.sample_bytes = npy->itemsize,
+	};
+	memcpy(layout->array_shape, npy->shape,
+	       sizeof(*npy->shape) * (size_t)npy->ndim);
 	if (r->plan->has_axis) {
 		int axis = r->plan->axis;
 		if (axis < 0)
 			axis += npy->ndim;
 		if (axis < 0 || axis >= npy->ndim)
-			return dlf_fail(fault, DLF_ESAMPLE, r->array.start,
+			return dlf_fail(fault, DLF_ESAMPLE, layout->start,
 					"the array lacks the sample axis");
-		r->axis = axis;
-		r->samples = npy->shape[axis];
+		layout->axis = axis;
+		layout->samples = npy->shape[axis];
 	}
-	if (r->samples != r->plan->samples_per_file)
-		return dlf_fail(fault, DLF_ESAMPLE, r->array.start,
+	if (layout->samples != r->plan->samples_per_file)
+		return dlf_fail(fault, DLF_ESAMPLE, layout->start,
 				"the file holds another number of samples than "
 				"the first file of the data set");
-	r->ndim = 0;
-	r->sample_bytes = npy->itemsize;
 	for (int d = 0; d < npy->ndim; d++) {
-		if (d == r->axis)
+		if (d == layout->axis)
 			continue;
-		r->shape[r->ndim++] = npy->shape[d];
-		r->sample_bytes *= npy->shape[d];
+		layout->shape[layout->ndim++] = npy->shape[d];
+		layout->sample_bytes *= npy->shape[d];
 	}
 	int same_dtype = npy->descr_len == field->descr_len &&
 			 !memcmp(npy->descr, field->descr, npy->descr_len);
+	if (npy->descr_len < DLF_DESCR_MAX) {
+		layout->descr_len = npy->descr_len;
+		memcpy(layout->descr, npy->descr, npy->descr_len);
+	}
 	if (!same_dtype &&
 	    (npy->structured || npy->descr_len >= DLF_DESCR_MAX))
-		return dlf_fail(fault, DLF_ESAMPLE, r->array.start,
+		return dlf_fail(fault, DLF_ESAMPLE, layout->start,
 				"the array's dtype differs from that of the "
 				"first file of the data set");
-	r->expected = same_dtype && r->ndim == field->ndim &&
-		      !memcmp(r->shape, field->shape,
-			      sizeof(*r->shape) * (size_t)r->ndim);
+	layout->expected = same_dtype && layout->ndim == field->ndim &&
+			   !memcmp(layout->shape, field->shape,
+				   sizeof(*layout->shape) *
+					   (size_t)layout->ndim);
 	return 0;
 }
 
@@ -187,36 +120,35 @@ static int settle_shape(reading *r, dlf_fault *fault)
 static int place_of(reading *r, dlf_place *place, unsigned char **dst,
 		    dlf_fault *fault)
 {
-	const dlf_npy *npy = &r->array.npy;
+	const dlf_layout *layout = &r->layout;
 	unsigned char *in_batch = place->in_batch[r->field_index];
 	dlf_loose *loose;
 	size_t skip = 0;
 
-	if (in_batch && r->expected) {
+	if (in_batch && layout->expected) {
 		*dst = in_batch;
 		return 0;
 	}
 	if (r->view->file.direct && !r->array.deflated) {
-		skip = (r->array.start + npy->data_offset) % DLF_POOL_ALIGN;
+		skip = (layout->start + r->array.npy.data_offset) %
+		       DLF_POOL_ALIGN;
 		if (skip % 64)
 			skip = 0;
 	}
 	loose = calloc(1, sizeof(*loose));
 	int rc = loose ? dlf_memory_get(&r->view->memory,
-					r->sample_bytes + skip, &loose->buf)
+					layout->sample_bytes + skip, &loose->buf)
 		       : -ENOMEM;
 	if (rc) {
 		free(loose);
-		return dlf_fail(fault, rc, r->array.start, "out of memory");
+		return dlf_fail(fault, rc, layout->start, "out of memory");
 	}
 	loose->data = loose->buf->data + skip;
-	loose->nbytes = r->sample_bytes;
-	loose->ndim = r->ndim;
-	memcpy(loose->shape, r->shape, sizeof(*r->shape) * (size_t)r->ndim);
-	if (npy->descr_len < DLF_DESCR_MAX) {
-		loose->descr_len = npy->descr_len;
-		memcpy(loose->descr, npy->descr, npy->descr_len);
-	}
+	loose->nbytes = layout->sample_bytes;
+	loose->ndim = layout->ndim;
+	memcpy(loose->shape, layout->shape, sizeof(loose->shape));
+	loose->descr_len = layout->descr_len;
+	memcpy(loose->descr, layout->descr, sizeof(loose->descr));
 	place->loose[r->field_index] = loose;
 	*dst = loose->data;
 	return 0;
@@ -236,9 +168,9 @@ static int read_whole(reading *r, dlf_fault *fault)
 			break;
 		if (!first)
 			rc = dlf_array_read(&r->array, first = dst,
-					    r->sample_bytes, fault);
+					    r->layout.sample_bytes, fault);
 		else /* the same sample asked for twice in a batch */
-			memcpy(dst, first, r->sample_bytes);
+			memcpy(dst, first, r->layout.sample_bytes);
 	}
 	return rc ? rc : dlf_array_finish(&r->array, fault);
 }
@@ -252,9 +184,9 @@ static int read_extents(reading *r, dlf_fault *fault)
 	for (size_t i = 0; i < r->count && !rc; i++) {
 		rc = place_of(r, &r->places[i], &dst, fault);
 		r->array.position = r->array.npy.data_offset +
-				    r->places[i].index * r->sample_bytes;
+				    r->places[i].index * r->layout.sample_bytes;
 		if (!rc)
-			rc = dlf_array_read(&r->array, dst, r->sample_bytes,
+			rc = dlf_array_read(&r->array, dst, r->layout.sample_bytes,
 					    fault);
 	}
 	return rc;
@@ -277,7 +209,8 @@ static int read_aside(reading *r, dlf_fault *fault)
 	for (size_t i = 0; i < r->count && !rc; i++) {
 		rc = place_of(r, &r->places[i], &dst, fault);
 		if (!rc)
-			gather_sample(r, aside->data, r->places[i].index, dst);
+			dlf_gather_sample(&r->layout, aside->data,
+					  r->places[i].index, dst);
 	}
 	dlf_memory_put(memory, aside);
 	return rc;
@@ -286,18 +219,19 @@ static int read_aside(reading *r, dlf_fault *fault)
 static int read_field(reading *r, dlf_fault *fault)
 {
 	const dlf_npy *npy = &r->array.npy;
-	int rc = settle_shape(r, fault);
+	int rc = settle_layout(r, fault);
 
 	if (rc)
 		return rc;
 	for (size_t i = 0; i < r->count; i++)
-		if (r->places[i].index >= r->samples)
+		if (r->places[i].index >= r->layout.samples)
 			return dlf_fail(fault, DLF_ESAMPLE, r->array.start,
 					"the file does not hold that sample");
 	int dense = !npy->fortran_order || npy->ndim < 2;
-	if (dense && r->samples == 1)
+	if (dense && r->layout.samples == 1)
 		return read_whole(r, fault);
-	if (dense && r->axis == 0 && !r->array.deflated && !r->array.checked)
+	if (dense && r->layout.axis == 0 && !r->array.deflated &&
+	    !r->array.checked)
 		return read_extents(r, fault);
 	return read_aside(r, fault);
 }

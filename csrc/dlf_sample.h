@@ -7,6 +7,7 @@
 #ifndef DLF_SAMPLE_H
 #define DLF_SAMPLE_H
 
+#include "dlf_gather.h"
 #include "dlf_npy.h"
 #include "dlf_pool.h"
 #include "dlf_ring.h"
@@ -45,8 +46,6 @@ typedef struct dlf_plan {
 
 /* A sample that has a buffer of its own, because it differs from the plan's shape
  * or dtype, or because the plan is ragged. */
-#define DLF_DESCR_MAX 64
-
 typedef struct dlf_loose {
 	dlf_buf *buf;
 	unsigned char *data;     /* 64-byte aligned, inside buf */
@@ -71,11 +70,6 @@ typedef struct dlf_place {
 int dlf_sample_read(const dlf_plan *plan, uint64_t file, dlf_place *places,
 		    size_t count, dlf_pool *pool, dlf_job *job,
 		    dlf_worker *worker, dlf_fault *fault);
-
-/* Copy an array of nd dimensions with the given byte strides to a dense C-order
- * block. */
-void dlf_gather(void *dst, const void *src, uint64_t itemsize, int nd,
-		const uint64_t *shape, const uint64_t *strides);
 
 void dlf_loose_free(dlf_loose *loose);
 
