@@ -57,62 +57,7 @@ void dlf_loose_free(dlf_loose *loose)
 	free(loose);
 }
 
-/* ---- what the file has against what the plan expects ---- */
-
-static int settle_layout(reading *r, dlf_fault *fault)
-{
-	const dlf_npy *npy = &r->array.npy;
-	const dlf_field *field = r->field;
-	dlf_layout *layout = &r->layout;
-
-	*layout = (dlf_layout){
-		.start = r->array.start,
-		.array_ndim = npy->ndim,
-		.fortran_order = npy->fortran_order,
-		.itemsize = npy->itemsize,
-		.axis = -1,
-		.samples = 1,
-		.sample_bytes = npy->itemsize,
-	};
-	memcpy(layout->array_shape, npy->shape,
-	       sizeof(*npy->shape) * (size_t)npy->ndim);
-	if (r->plan->has_axis) {
-		int axis = r->plan->axis;
-		if (axis < 0)
-			axis += npy->ndim;
-		if (axis < 0 || axis >= npy->ndim)
-			return dlf_fail(fault, DLF_ESAMPLE, layout->start,
-					"the array lacks the sample axis");
-		layout->axis = axis;
-		layout->samples = npy->shape[axis];
-	}
-	if (layout->samples != r->plan->samples_per_file)
-		return dlf_fail(fault, DLF_ESAMPLE, layout->start,
-				"the file holds another number of samples than "
-				"the first file of the data set");
-	for (int d = 0; d < npy->ndim; d++) {
-		if (d == layout->axis)
-			continue;
-		layout->shape[layout->ndim++] = npy->shape[d];
-		layout->sample_bytes *= npy->shape[d];
-	}
-	int same_dtype = npy->descr_len == field->descr_len &&
-			 !memcmp(npy->descr, field->descr, npy->descr_len);
-	if (npy->descr_len < DLF_DESCR_MAX) {
-		layout->descr_len = npy->descr_len;
-		memcpy(layout->descr, npy->descr, npy->descr_len);
-	}
-	if (!same_dtype &&
-	    (npy->structured || npy->descr_len >= DLF_DESCR_MAX))
-		return dlf_fail(fault, DLF_ESAMPLE, layout->start,
-				"the array's dtype differs from that of the "
-				"first file of the data set");
-	layout->expected = same_dtype && layout->ndim == field->ndim &&
-			   !memcmp(layout->shape, field->shape,
-				   sizeof(*layout->shape) *
-					   (size_t)layout->ndim);
-	return 0;
-}
+/* ---- where a sample goes ---- */
 
 /* The sample's place: in the batch where it fits the plan, else a loose buffer,
  * laid out so that O_DIRECT can go straight to it where the file's own layout
@@ -219,7 +164,8 @@ static int read_aside(reading *r, dlf_fault *fault)
 static int read_field(reading *r, dlf_fault *fault)
 {
 	const dlf_npy *npy = &r->array.npy;
-	int rc = settle_layout(r, fault);
+	int rc = dlf_plan_layout(r->plan, r->field_index, npy, r->array.start,
+				 &r->layout, fault);
 
 	if (rc)
 		return rc;

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dlf_plan.h"
+
+#include <string.h>
+
+static int settle_axis(const dlf_plan *plan, const dlf_npy *npy,
+		       dlf_layout *layout, dlf_fault *fault)
+{
+	layout->axis = -1;
+	layout->samples = 1;
+	if (plan->has_axis) {
+		int axis = plan->axis;
+		if (axis < 0)
+			axis += npy->ndim;
+		if (axis < 0 || axis >= npy->ndim)
+			return dlf_fail(fault, DLF_ESAMPLE, layout->start,
+					"the array lacks the sample axis");
+		layout->axis = axis;
+		layout->samples = npy->shape[axis];
+	}
+	if (layout->samples != plan->samples_per_file)
+		return dlf_fail(fault, DLF_ESAMPLE, layout->start,
+				"the file holds another number of samples than "
+				"the first file of the data set");
+	return 0;
+}
+
+int dlf_plan_layout(const dlf_plan *plan, size_t field, const dlf_npy *npy,
+		    uint64_t start, dlf_layout *layout, dlf_fault *fault)
+{
+	const dlf_field *wanted = &plan->fields[field];
+
+	*layout = (dlf_layout){
+		.start = start,
+		.array_ndim = npy->ndim,
+		.fortran_order = npy->fortran_order,
+		.itemsize = npy->itemsize,
+		.sample_bytes = npy->itemsize,
+	};
+	memcpy(layout->array_shape, npy->shape,
+	       sizeof(*npy->shape) * (size_t)npy->ndim);
+	int rc = settle_axis(plan, npy, layout, fault);
+	if (rc)
+		return rc;
+	for (int d = 0; d < npy->ndim; d++) {
+		if (d == layout->axis)
+			continue;
+		layout->shape[layout->ndim++] = npy->shape[d];
+		layout->sample_bytes *= npy->shape[d];
+	}
+	int same_dtype = npy->descr_len == wanted->descr_len &&
+			 !memcmp(npy->descr, wanted->descr, npy->descr_len);
+	int short_descr = npy->descr_len < DLF_DESCR_MAX;
+	if (!same_dtype && (npy->structured || !short_descr))
+		return dlf_fail(fault, DLF_ESAMPLE, start,
+				"the array's dtype differs from that of the "
+				"first file of the data set");
+	if (short_descr) {
+		layout->descr_len = npy->descr_len;
+		memcpy(layout->descr, npy->descr, npy->descr_len);
+	}
+	layout->expected = same_dtype && layout->ndim == wanted->ndim &&
+			   !memcmp(layout->shape, wanted->shape,
+				   sizeof(*layout->shape) *
+					   (size_t)layout->ndim);
+	return 0;
+}
