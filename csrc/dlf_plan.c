@@ -3,6 +3,21 @@
 
 #include <string.h>
 
+#include "dlf_pool.h"
+
+size_t dlf_plan_file_bytes(const dlf_plan *plan)
+{
+	size_t bytes = 0, array;
+
+	for (size_t f = 0; f < plan->n_fields; f++)
+		if (__builtin_mul_overflow(plan->fields[f].sample_bytes,
+					   plan->samples_per_file, &array) ||
+		    __builtin_add_overflow(bytes, dlf_pool_capacity(array),
+					   &bytes))
+			return SIZE_MAX;
+	return bytes;
+}
+
 static int settle_axis(const dlf_plan *plan, const dlf_npy *npy,
 		       dlf_layout *layout, dlf_fault *fault)
 {

@@ -41,6 +41,10 @@ typedef struct dlf_plan {
 	size_t n_fields;
 } dlf_plan;
 
+/* Memory that the arrays of a file like the first one take whole, in buffers of a
+ * pool; SIZE_MAX where that is beyond all sizes. */
+size_t dlf_plan_file_bytes(const dlf_plan *plan);
+
 /* How the samples lie in the array of that field whose header is npy, and which
  * begins at byte `start` of its file.  DLF_ESAMPLE: they are not what the plan can
  * deliver. */

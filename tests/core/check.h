@@ -44,6 +44,7 @@ void test_zip(void);
 void test_pool(void);
 void test_file(void);
 void test_ring(void);
+void test_cache(void);
 void test_batch(void);
 void test_write(void);
 

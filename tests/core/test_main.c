@@ -18,7 +18,7 @@ static const struct {
 	{"order", test_order},
 	{"inflate", test_inflate}, {"npy", test_npy}, {"zip", test_zip},
 	{"pool", test_pool},   {"file", test_file}, {"ring", test_ring},
-	{"batch", test_batch}, {"write", test_write},
+	{"cache", test_cache}, {"batch", test_batch}, {"write", test_write},
 };
 
 static int wanted(const char *name, int argc, char **argv)
