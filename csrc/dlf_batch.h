@@ -19,6 +19,8 @@ typedef struct dlf_batch {
 	dlf_job job;           /* first: the ring's view of it */
 	const dlf_plan *plan;
 	dlf_pool *pool;
+	dlf_cache *cache;      /* NULL: none; set before submitting, lives longer
+				* than the ring */
 	size_t n;              /* samples asked for; after dlf_batch_compact,
 				* those that are good */
 	uint64_t *samples;     /* [n] ids: file * samples_per_file + index */

@@ -12,14 +12,19 @@ typedef struct charge_ctx {
 	dlf_job *job;
 } charge_ctx;
 
-/* All that reading one field of one file needs at hand. */
+/* All that reading samples of one file needs at hand. */
 typedef struct reading {
 	const dlf_plan *plan;
-	const dlf_field *field;
-	size_t field_index;
+	uint64_t file;
 	dlf_place *places;
 	size_t count;
-	dlf_view *view;
+	dlf_cache *cache;
+	dlf_worker *worker;
+	dlf_memory memory;     /* charged to the job */
+	dlf_view view;
+	int opened;            /* the view is, since a field needed it */
+	/* of the field at hand */
+	size_t field;
 	dlf_array array;
 	dlf_layout layout;
 } reading;
@@ -59,30 +64,22 @@ void dlf_loose_free(dlf_loose *loose)
 
 /* ---- where a sample goes ---- */
 
-/* The sample's place: in the batch where it fits the plan, else a loose buffer,
- * laid out so that O_DIRECT can go straight to it where the file's own layout
- * lets the payload be 64-byte aligned as well. */
-static int place_of(reading *r, dlf_place *place, unsigned char **dst,
-		    dlf_fault *fault)
+/* A sample's place: in the batch where it fits the plan, else in a loose buffer,
+ * behind `skip` bytes. */
+static int place_of(reading *r, dlf_place *place, size_t skip,
+		    unsigned char **dst, dlf_fault *fault)
 {
 	const dlf_layout *layout = &r->layout;
-	unsigned char *in_batch = place->in_batch[r->field_index];
+	unsigned char *in_batch = place->in_batch[r->field];
 	dlf_loose *loose;
-	size_t skip = 0;
 
 	if (in_batch && layout->expected) {
 		*dst = in_batch;
 		return 0;
 	}
-	if (r->view->file.direct && !r->array.deflated) {
-		skip = (layout->start + r->array.npy.data_offset) %
-		       DLF_POOL_ALIGN;
-		if (skip % 64)
-			skip = 0;
-	}
 	loose = calloc(1, sizeof(*loose));
-	int rc = loose ? dlf_memory_get(&r->view->memory,
-					layout->sample_bytes + skip, &loose->buf)
+	int rc = loose ? dlf_memory_get(&r->memory, layout->sample_bytes + skip,
+					&loose->buf)
 		       : -ENOMEM;
 	if (rc) {
 		free(loose);
@@ -94,21 +91,39 @@ static int place_of(reading *r, dlf_place *place, unsigned char **dst,
 	memcpy(loose->shape, layout->shape, sizeof(loose->shape));
 	loose->descr_len = layout->descr_len;
 	memcpy(loose->descr, layout->descr, sizeof(loose->descr));
-	place->loose[r->field_index] = loose;
+	place->loose[r->field] = loose;
 	*dst = loose->data;
 	return 0;
 }
 
-/* ---- the three ways to bring the bytes to their places ---- */
+/* What to skip for O_DIRECT to go straight to a loose buffer, where the file's own
+ * layout lets the payload be 64-byte aligned as well. */
+static size_t skip_for_direct(const reading *r)
+{
+	size_t skip = (r->array.start + r->array.npy.data_offset) %
+		      DLF_POOL_ALIGN;
+
+	return r->view.file.direct && !r->array.deflated && skip % 64 == 0
+		       ? skip
+		       : 0;
+}
+
+static int is_dense(const reading *r)
+{
+	return !r->layout.fortran_order || r->layout.array_ndim < 2;
+}
+
+/* ---- the ways to bring the bytes to their places ---- */
 
 /* The array is one sample, in the order we deliver: read it to its place. */
 static int read_whole(reading *r, dlf_fault *fault)
 {
 	unsigned char *dst, *first = NULL;
+	size_t skip = skip_for_direct(r);
 	int rc = 0;
 
 	for (size_t i = 0; i < r->count && !rc; i++) {
-		rc = place_of(r, &r->places[i], &dst, fault);
+		rc = place_of(r, &r->places[i], skip, &dst, fault);
 		if (rc)
 			break;
 		if (!first)
@@ -124,10 +139,11 @@ static int read_whole(reading *r, dlf_fault *fault)
 static int read_extents(reading *r, dlf_fault *fault)
 {
 	unsigned char *dst;
+	size_t skip = skip_for_direct(r);
 	int rc = 0;
 
 	for (size_t i = 0; i < r->count && !rc; i++) {
-		rc = place_of(r, &r->places[i], &dst, fault);
+		rc = place_of(r, &r->places[i], skip, &dst, fault);
 		r->array.position = r->array.npy.data_offset +
 				    r->places[i].index * r->layout.sample_bytes;
 		if (!rc)
@@ -137,112 +153,237 @@ static int read_extents(reading *r, dlf_fault *fault)
 	return rc;
 }
 
-/* Anything else: read the whole array aside and copy the samples out. */
-static int read_aside(reading *r, dlf_fault *fault)
+static int gather(reading *r, const unsigned char *payload, dlf_fault *fault)
 {
-	const dlf_memory *memory = &r->view->memory;
 	unsigned char *dst;
-	dlf_buf *aside;
-	int rc;
+	int rc = 0;
 
-	rc = dlf_memory_get(memory, r->array.npy.nbytes, &aside);
-	if (rc)
-		return dlf_fail(fault, rc, r->array.start, "out of memory");
-	rc = dlf_array_read(&r->array, aside->data, r->array.npy.nbytes, fault);
-	if (!rc)
-		rc = dlf_array_finish(&r->array, fault);
 	for (size_t i = 0; i < r->count && !rc; i++) {
-		rc = place_of(r, &r->places[i], &dst, fault);
+		rc = place_of(r, &r->places[i], 0, &dst, fault);
 		if (!rc)
-			dlf_gather_sample(&r->layout, aside->data,
+			dlf_gather_sample(&r->layout, payload,
 					  r->places[i].index, dst);
 	}
-	dlf_memory_put(memory, aside);
 	return rc;
 }
 
-static int read_field(reading *r, dlf_fault *fault)
+static int read_payload(reading *r, unsigned char *dst, dlf_fault *fault)
 {
-	const dlf_npy *npy = &r->array.npy;
-	int rc = dlf_plan_layout(r->plan, r->field_index, npy, r->array.start,
-				 &r->layout, fault);
+	int rc = dlf_array_read(&r->array, dst, r->array.npy.nbytes, fault);
 
+	return rc ? rc : dlf_array_finish(&r->array, fault);
+}
+
+/* Anything else: read the whole array aside and copy the samples out. */
+static int read_aside(reading *r, dlf_fault *fault)
+{
+	dlf_buf *aside;
+	int rc;
+
+	rc = dlf_memory_get(&r->memory, r->array.npy.nbytes, &aside);
+	if (rc)
+		return dlf_fail(fault, rc, r->array.start, "out of memory");
+	rc = read_payload(r, aside->data, fault);
+	if (!rc)
+		rc = gather(r, aside->data, fault);
+	dlf_memory_put(&r->memory, aside);
+	return rc;
+}
+
+/* ---- the file, opened when a field needs it ---- */
+
+static int open_file(reading *r, dlf_fault *fault)
+{
+	const dlf_plan *plan = r->plan;
+	dlf_array_scratch *scratch = worker_scratch(r->worker);
+	char path[PATH_MAX];
+
+	if (r->opened)
+		return 0;
+	if (!scratch)
+		return dlf_fail(fault, -ENOMEM, 0, "out of memory");
+	int n = snprintf(path, sizeof(path), "%s%s", plan->root,
+			 plan->names + plan->offsets[r->file]);
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return dlf_fail(fault, -ENAMETOOLONG, 0, "the path is too long");
+	int rc = dlf_view_open(&r->view, &r->worker->io, scratch, r->memory,
+			       path, plan->direct ? DLF_OPEN_DIRECT : 0, fault);
 	if (rc)
 		return rc;
-	for (size_t i = 0; i < r->count; i++)
-		if (r->places[i].index >= r->layout.samples)
-			return dlf_fail(fault, DLF_ESAMPLE, r->array.start,
-					"the file does not hold that sample");
-	int dense = !npy->fortran_order || npy->ndim < 2;
-	if (dense && r->layout.samples == 1)
-		return read_whole(r, fault);
-	if (dense && r->layout.axis == 0 && !r->array.deflated &&
-	    !r->array.checked)
-		return read_extents(r, fault);
-	return read_aside(r, fault);
+	r->opened = 1;
+	return plan->container == DLF_NPZ_FILE
+		       ? dlf_view_directory(&r->view, fault)
+		       : 0;
 }
 
 static int open_array(reading *r, dlf_fault *fault)
 {
-	const dlf_field *field = r->field;
+	const dlf_field *field = &r->plan->fields[r->field];
 
 	if (r->plan->container == DLF_NPY_FILE)
-		return dlf_array_open_npy(&r->array, r->view, fault);
+		return dlf_array_open_npy(&r->array, &r->view, fault);
 	const dlf_zip_member *member = dlf_zip_find(
-		&r->view->scratch->zip, field->member, field->member_len);
+		&r->view.scratch->zip, field->member, field->member_len);
 	if (!member)
 		return dlf_fail(fault, DLF_EMEMBER, 0,
 				"the archive has no such member");
-	return dlf_array_open_member(&r->array, r->view, member,
+	return dlf_array_open_member(&r->array, &r->view, member,
 				     r->plan->verify, fault);
 }
 
-static int read_fields(const dlf_plan *plan, dlf_view *view, dlf_place *places,
-		       size_t count, dlf_fault *fault)
+/* Where no checksum vouches for the bytes, the file's own times must. */
+static int check_unchanged(const reading *r, dlf_fault *fault)
+{
+	if (r->plan->container == DLF_NPZ_FILE && r->plan->verify)
+		return 0;
+	return dlf_file_check_unchanged(&r->view.file, fault);
+}
+
+/* ---- a field, from the file ---- */
+
+/* Open the array of a field, and see how the samples lie in it.  Well or not, it is
+ * to be closed. */
+static int find_samples(reading *r, size_t field, const dlf_memory *packed,
+			dlf_fault *fault)
+{
+	r->field = field;
+	r->array = (dlf_array){0};
+	r->view.memory = *packed;
+	int rc = open_array(r, fault);
+	if (!rc)
+		rc = dlf_plan_layout(r->plan, field, &r->array.npy,
+				     r->array.start, &r->layout, fault);
+	for (size_t i = 0; i < r->count && !rc; i++)
+		if (r->places[i].index >= r->layout.samples)
+			rc = dlf_fail(fault, DLF_ESAMPLE, r->array.start,
+				      "the file does not hold that sample");
+	return rc;
+}
+
+static int close_array(reading *r, int rc, dlf_fault *fault)
+{
+	dlf_array_close(&r->array);
+	if (rc && r->plan->container == DLF_NPZ_FILE)
+		dlf_fault_member(fault, r->plan->fields[r->field].member);
+	return rc;
+}
+
+/* Can every sample be read by itself? */
+static int lie_apart(const reading *r)
+{
+	return is_dense(r) && r->layout.axis == 0 && !r->array.deflated &&
+	       !r->array.checked;
+}
+
+static int read_field(reading *r, size_t field, dlf_fault *fault)
+{
+	int rc = find_samples(r, field, &r->memory, fault);
+
+	if (!rc && is_dense(r) && r->layout.samples == 1)
+		rc = read_whole(r, fault);
+	else if (!rc && lie_apart(r))
+		rc = read_extents(r, fault);
+	else if (!rc)
+		rc = read_aside(r, fault);
+	return close_array(r, rc, fault);
+}
+
+/* ---- through the cache ---- */
+
+enum { NO_ROOM = 1 };
+
+/* Bring an array into the entry.  Not one whose samples lie apart, which are better
+ * read alone; unless it is so small that the whole costs less than opening the file
+ * once more. */
+static int load_field(reading *r, dlf_cache_entry *entry, size_t field,
+		      dlf_fault *fault)
+{
+	const dlf_memory uncharged = {.pool = r->memory.pool};
+	dlf_cache_array *to = &entry->arrays[field];
+	int rc = find_samples(r, field, &uncharged, fault);
+	uint64_t nbytes = r->array.npy.nbytes;
+
+	if (rc || (nbytes > DLF_SMALL_FILE && lie_apart(r)))
+		return close_array(r, rc, fault);
+	if (dlf_cache_reserve(r->cache, entry, field, r->memory.pool, nbytes)) {
+		dlf_array_close(&r->array);
+		return NO_ROOM;
+	}
+	to->layout = r->layout;
+	rc = read_payload(r, to->buf->data, fault);
+	return close_array(r, rc, fault);
+}
+
+/* Others wait for the entry, so nothing in here may wait for anybody, and that
+ * includes the ring's budget. */
+static int load_file(reading *r, dlf_cache_entry *entry, dlf_fault *fault)
+{
+	int rc = open_file(r, fault);
+
+	for (size_t f = 0; f < r->plan->n_fields && !rc; f++)
+		rc = load_field(r, entry, f, fault);
+	return rc ? rc : check_unchanged(r, fault);
+}
+
+/* Deliver all fields: from the entry those that it has, else from the file. */
+static int deliver(reading *r, const dlf_cache_entry *entry, dlf_fault *fault)
 {
 	int rc = 0;
 
-	if (plan->container == DLF_NPZ_FILE)
-		rc = dlf_view_directory(view, fault);
-	for (size_t f = 0; f < plan->n_fields && !rc; f++) {
-		reading r = {.plan = plan, .field = &plan->fields[f],
-			     .field_index = f, .places = places,
-			     .count = count, .view = view};
-		rc = open_array(&r, fault);
-		if (!rc)
-			rc = read_field(&r, fault);
-		dlf_array_close(&r.array);
-		if (rc && plan->container == DLF_NPZ_FILE)
-			dlf_fault_member(fault, plan->fields[f].member);
+	for (size_t f = 0; f < r->plan->n_fields && !rc; f++) {
+		const dlf_cache_array *kept = entry ? &entry->arrays[f] : NULL;
+
+		if (kept && kept->buf) {
+			r->field = f;
+			r->layout = kept->layout;
+			rc = gather(r, kept->buf->data, fault);
+		} else {
+			rc = open_file(r, fault);
+			if (!rc)
+				rc = read_field(r, f, fault);
+		}
 	}
-	/* Where no checksum vouches for the bytes, the file's own times must. */
-	if (!rc && (plan->container == DLF_NPY_FILE || !plan->verify))
-		rc = dlf_file_check_unchanged(&view->file, fault);
+	return rc;
+}
+
+static int read_samples(reading *r, dlf_fault *fault)
+{
+	enum dlf_cache_found found = DLF_CACHE_NONE;
+	dlf_cache_entry *entry = NULL;
+	int rc = 0;
+
+	if (r->cache && r->plan->samples_per_file > 1)
+		found = dlf_cache_get(r->cache, r->plan, r->file, &entry);
+	if (found == DLF_CACHE_LOAD) {
+		rc = load_file(r, entry, fault);
+		if (!rc && entry->bytes) {
+			dlf_cache_publish(r->cache, entry);
+		} else {
+			dlf_cache_abandon(r->cache, entry);
+			entry = NULL;
+		}
+	}
+	if (rc >= 0) /* and only now may the ring let us wait for room */
+		rc = deliver(r, entry, fault);
+	if (entry)
+		dlf_cache_release(r->cache, entry, r->count);
 	return rc;
 }
 
 int dlf_sample_read(const dlf_plan *plan, uint64_t file, dlf_place *places,
-		    size_t count, dlf_pool *pool, dlf_job *job,
-		    dlf_worker *worker, dlf_fault *fault)
+		    size_t count, dlf_pool *pool, dlf_cache *cache,
+		    dlf_job *job, dlf_worker *worker, dlf_fault *fault)
 {
 	charge_ctx ctx = {worker->ring, job};
-	dlf_memory memory = {pool, charge, &ctx};
-	dlf_array_scratch *scratch = worker_scratch(worker);
-	const char *name = plan->names + plan->offsets[file];
-	char path[PATH_MAX];
-	dlf_view view;
+	reading r = {.plan = plan, .file = file, .places = places,
+		     .count = count, .cache = cache, .worker = worker,
+		     .memory = {pool, charge, &ctx}};
 
 	dlf_fault_clear(fault);
-	if (!scratch)
-		return dlf_fail(fault, -ENOMEM, 0, "out of memory");
-	int n = snprintf(path, sizeof(path), "%s%s", plan->root, name);
-	if (n < 0 || (size_t)n >= sizeof(path))
-		return dlf_fail(fault, -ENAMETOOLONG, 0, "the path is too long");
-	int rc = dlf_view_open(&view, &worker->io, scratch, memory, path,
-			       plan->direct ? DLF_OPEN_DIRECT : 0, fault);
-	if (rc)
-		return rc;
-	rc = read_fields(plan, &view, places, count, fault);
-	dlf_view_close(&view);
+	int rc = read_samples(&r, fault);
+	if (!rc && r.opened)
+		rc = check_unchanged(&r, fault);
+	if (r.opened)
+		dlf_view_close(&r.view);
 	return rc;
 }

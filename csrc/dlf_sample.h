@@ -7,6 +7,7 @@
 #ifndef DLF_SAMPLE_H
 #define DLF_SAMPLE_H
 
+#include "dlf_cache.h"
 #include "dlf_plan.h"
 #include "dlf_pool.h"
 #include "dlf_ring.h"
@@ -33,10 +34,12 @@ typedef struct dlf_place {
 
 /* Read `count` samples of file number `file`, of all fields.  The path is built
  * here; faults name member and offset.  What was made loose stays with places,
- * also after a failure. */
+ * also after a failure.  With a cache (NULL: none), arrays that samples are copied
+ * out of are read into it and found there; a file that it has whole is not opened
+ * again. */
 int dlf_sample_read(const dlf_plan *plan, uint64_t file, dlf_place *places,
-		    size_t count, dlf_pool *pool, dlf_job *job,
-		    dlf_worker *worker, dlf_fault *fault);
+		    size_t count, dlf_pool *pool, dlf_cache *cache,
+		    dlf_job *job, dlf_worker *worker, dlf_fault *fault);
 
 void dlf_loose_free(dlf_loose *loose);
 

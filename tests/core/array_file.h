@@ -13,6 +13,7 @@
 
 #include "check.h"
 #include "dlf_crc.h"
+#include "dlf_plan.h"
 
 /* An array as it lies in a file. */
 struct array {
@@ -99,6 +100,47 @@ static inline void put_member(FILE *f, FILE *directory, const char *name,
 	}
 	fwrite(data, 1, packed_size, f);
 	free(packed);
+}
+
+/* Write the arrays, one for each field of the plan, as a file of its container;
+ * padding[] are bytes between the members.  Returns the file's size. */
+static inline size_t write_array_file(const char *path, const dlf_plan *plan,
+				      const struct array *arrays, int deflated,
+				      const size_t *padding)
+{
+	char *directory = NULL;
+	size_t size = 0;
+	FILE *f = fopen(path, "w+b"), *d = open_memstream(&directory, &size);
+
+	for (size_t i = 0; i < plan->n_fields; i++) {
+		unsigned char *npy = malloc(arrays[i].nbytes + 512);
+		size_t head = npy_header((char *)npy, &arrays[i],
+					 plan->fields[i].descr);
+		memcpy(npy + head, arrays[i].bytes, arrays[i].nbytes);
+		if (plan->container == DLF_NPZ_FILE)
+			put_member(f, d, plan->fields[i].member, npy,
+				   head + arrays[i].nbytes, deflated,
+				   padding[i]);
+		else
+			fwrite(npy, 1, head + arrays[i].nbytes, f);
+		free(npy);
+	}
+	fclose(d);
+	if (plan->container == DLF_NPZ_FILE) {
+		long begin = ftell(f);
+		fwrite(directory, 1, size, f);
+		put_n(f, 0x06054b50, 4);
+		put_n(f, 0, 4);
+		put_n(f, plan->n_fields, 2);
+		put_n(f, plan->n_fields, 2);
+		put_n(f, size, 4);
+		put_n(f, (uint64_t)begin, 4);
+		put_n(f, 0, 2);
+	}
+	free(directory);
+	size = (size_t)ftell(f);
+	fclose(f);
+	return size;
 }
 
 /* Is got[] sample `index` of the array, in C order?  Item by item. */

@@ -74,7 +74,8 @@ static inline enum dlf_cache_found use(dlf_cache *cache, dlf_pool *pool,
 	return found;
 }
 
-/* The part of test_cache that is about many threads. */
+/* The parts of test_cache that are about many threads, and about batches. */
 void test_cache_threads(void);
+void test_cache_batch(void);
 
 #endif

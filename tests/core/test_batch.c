@@ -23,6 +23,7 @@ struct set {
 	struct array arrays[FILES][FIELDS];
 	enum damage damage[FILES];
 	int deflated;
+	dlf_cache *cache;
 	char names[FILES * 8];
 	uint64_t offsets[FILES];
 	char root[64];
@@ -46,33 +47,9 @@ static const struct { const char *descr; uint64_t itemsize; } dtypes[] = {
 
 /* ---- writing the files ---- */
 
-static void put_npz(FILE *f, unsigned char **npys, const size_t *sizes,
-		    const struct set *s)
-{
-	char *directory = NULL;
-	size_t size = 0;
-	FILE *d = open_memstream(&directory, &size);
-
-	for (size_t i = 0; i < s->plan.n_fields; i++)
-		put_member(f, d, s->fields[i].member, npys[i], sizes[i],
-			   s->deflated, draw(2) * draw(5000));
-	fclose(d);
-	long begin = ftell(f);
-	fwrite(directory, 1, size, f);
-	put_n(f, 0x06054b50, 4);
-	put_n(f, 0, 4);
-	put_n(f, s->plan.n_fields, 2);
-	put_n(f, s->plan.n_fields, 2);
-	put_n(f, size, 4);
-	put_n(f, (uint64_t)begin, 4);
-	put_n(f, 0, 2);
-	free(directory);
-}
-
 static void write_file(const struct set *s, int file)
 {
-	unsigned char *npys[FIELDS];
-	size_t sizes[FIELDS];
+	size_t padding[FIELDS];
 	char path[128];
 
 	snprintf(path, sizeof(path), "%s%s", s->root,
@@ -80,25 +57,12 @@ static void write_file(const struct set *s, int file)
 	unlink(path);
 	if (s->damage[file] == MISSING)
 		return;
-	for (size_t i = 0; i < s->plan.n_fields; i++) {
-		const struct array *a = &s->arrays[file][i];
-		npys[i] = malloc(a->nbytes + 512);
-		size_t head = npy_header((char *)npys[i], a,
-					 s->fields[i].descr);
-		memcpy(npys[i] + head, a->bytes, a->nbytes);
-		sizes[i] = head + a->nbytes;
-	}
-	FILE *f = fopen(path, "w+b");
-	if (s->plan.container == DLF_NPZ_FILE)
-		put_npz(f, npys, sizes, s);
-	else
-		fwrite(npys[0], 1, sizes[0], f);
-	fflush(f);
+	for (size_t i = 0; i < FIELDS; i++)
+		padding[i] = draw(2) * draw(5000);
+	size_t size = write_array_file(path, &s->plan, s->arrays[file],
+				       s->deflated, padding);
 	if (s->damage[file] == CUT)
-		CHECK_EQ(ftruncate(fileno(f), ftell(f) - 23), 0);
-	fclose(f);
-	for (size_t i = 0; i < s->plan.n_fields; i++)
-		free(npys[i]);
+		CHECK_EQ(truncate(path, (off_t)size - 23), 0);
 }
 
 /* One byte of the first array's payload is not what its checksum says. */
@@ -292,6 +256,7 @@ static void read_some(struct set *s, dlf_ring *ring, dlf_pool *pool)
 	for (size_t i = 0; i < n; i++)
 		ids[i] = (int64_t)draw(total);
 	CHECK_EQ(dlf_batch_new(&s->plan, pool, ids, n, &batch), 0);
+	batch->cache = s->cache;
 	CHECK_EQ(dlf_ring_submit(ring, &batch->job), 0);
 	CHECK_EQ(dlf_ring_next(ring, FOREVER, &job), 0);
 	CHECK(job == &batch->job);
@@ -299,7 +264,7 @@ static void read_some(struct set *s, dlf_ring *ring, dlf_pool *pool)
 	job->free(job);
 }
 
-static void every_sample_is_at_its_place(void)
+static void every_sample_is_at_its_place(int cached)
 {
 	dlf_pool *pool;
 	dlf_ring *ring;
@@ -312,8 +277,12 @@ static void every_sample_is_at_its_place(void)
 		struct set s;
 
 		make_set(&s, round);
+		if (cached)
+			CHECK_EQ(dlf_cache_new((size_t)4096 << draw(8), &s.cache),
+				 0);
 		for (int i = 0; i < 4; i++)
 			read_some(&s, ring, pool);
+		dlf_cache_free(s.cache);
 		drop_set(&s);
 	}
 	dlf_ring_get_stats(ring, &ring_stats);
@@ -380,7 +349,8 @@ void test_batch(void)
 {
 	strcpy(folder, "test_batch.XXXXXX");
 	CHECK(mkdtemp(folder) != NULL);
-	every_sample_is_at_its_place();
+	every_sample_is_at_its_place(0);
+	every_sample_is_at_its_place(1);
 	ids_outside_the_set_are_refused();
 	unread_batches_leave_nothing_behind();
 	CHECK_EQ(rmdir(folder), 0);

@@ -204,4 +204,5 @@ void test_cache(void)
 	a_file_goes_when_all_its_samples_were_taken();
 	dlf_pool_unref(pool);
 	test_cache_threads();
+	test_cache_batch();
 }
