@@ -202,7 +202,7 @@ cdef extern from "dlf_read.h" nogil:
     int dlf_read_new(dlf_pool *pool, const char *path, uint64_t offset, int64_t length, int direct,
                      int checksum, dlf_read **out)
 
-cdef extern from "dlf_sample.h" nogil:
+cdef extern from "dlf_plan.h" nogil:
     enum dlf_container:
         DLF_NPY_FILE
         DLF_NPZ_FILE
@@ -229,6 +229,21 @@ cdef extern from "dlf_sample.h" nogil:
         uint64_t n_files
         const dlf_field *fields
         size_t n_fields
+    size_t dlf_plan_file_bytes(const dlf_plan *plan)
+
+cdef extern from "dlf_cache.h" nogil:
+    ctypedef struct dlf_cache:
+        pass
+    ctypedef struct dlf_cache_stats:
+        uint64_t hits
+        uint64_t misses
+        size_t bytes
+        size_t peak
+    int dlf_cache_new(size_t capacity, dlf_cache **out)
+    void dlf_cache_free(dlf_cache *cache)
+    void dlf_cache_get_stats(dlf_cache *cache, dlf_cache_stats *out)
+
+cdef extern from "dlf_sample.h" nogil:
     ctypedef struct dlf_loose:
         dlf_buf *buf
         unsigned char *data
@@ -246,6 +261,7 @@ cdef extern from "dlf_batch.h" nogil:
         dlf_fault fault
     ctypedef struct dlf_batch:
         dlf_job job
+        dlf_cache *cache
         size_t n
         uint64_t *samples
         dlf_batch_task *tasks

@@ -8,7 +8,7 @@ cdef enum:
 # Threads of a ring that is garbage, too, may still read from it when the collector comes.
 @cython.no_gc_clear
 cdef class Plan:
-    """What a data set's batches are read from; see dlf_plan in csrc/dlf_sample.h.
+    """What a data set's batches are read from; see csrc/dlf_plan.h.
 
     Parameters
     ----------
@@ -78,6 +78,10 @@ cdef class Plan:
         """Bytes that a batch of n samples occupies; 0 where each sample has a buffer of its own."""
         cdef size_t size = dlf_batch_bytes(&self.plan, n)
         return dlf_pool_capacity(size) if size else 0
+
+    def file_bytes(self):
+        """Bytes of a ring's cache that a file like the first takes."""
+        return dlf_plan_file_bytes(&self.plan)
 
 
 @cython.no_gc_clear
@@ -163,9 +167,13 @@ cdef class Ring:
     budget : int
         Bytes that may be in flight at once.
     pool : Pool
+    cache_bytes : int
+        Beside these, bytes of files that are kept so that a file of several samples is read once although
+        they are spread over several batches; see csrc/dlf_cache.h. 0: none are.
     """
 
     cdef dlf_ring *ring
+    cdef dlf_cache *cache
     cdef readonly Pool pool
     cdef unsigned generation
     cdef int users          # calls inside the core now
@@ -173,12 +181,14 @@ cdef class Ring:
     cdef object plans       # jobs in flight point into them
     cdef dict final_stats
 
-    def __cinit__(self, size_t threads, size_t budget, Pool pool not None):
+    def __cinit__(self, size_t threads, size_t budget, Pool pool not None, size_t cache_bytes=0):
         cdef int rc = dlf_ring_new(threads, budget, &self.ring)
+        self.generation = dlf_fork_generation()
+        if rc == 0 and cache_bytes:
+            rc = dlf_cache_new(cache_bytes, &self.cache)
         if rc:
             raise code_error(rc)
         self.pool = pool
-        self.generation = dlf_fork_generation()
         self.plans = set()
 
     def __dealloc__(self):
@@ -186,12 +196,15 @@ cdef class Ring:
 
     cdef void release(self) noexcept:
         cdef dlf_ring *ring = self.ring
+        cdef dlf_cache *cache = self.cache
         self.ring = NULL
+        self.cache = NULL
         # After a fork the threads are the parent's; so is all the ring owns.
         if ring == NULL or self.generation != dlf_fork_generation():
             return
         with nogil:
             dlf_ring_free(ring)
+            dlf_cache_free(cache)
 
     cdef int enter(self) except -1:
         if self.closed or self.ring == NULL:
@@ -226,6 +239,7 @@ cdef class Ring:
                 raise _errors.SampleError("a sample id lies outside the data set")
             if rc:
                 raise code_error(rc)
+            batch.cache = self.cache
             return self.submit(&batch.job)
         finally:
             self.leave()
@@ -295,21 +309,27 @@ cdef class Ring:
             read.job.free(&read.job)
 
     def stats(self):
-        """Counters since the ring was made, see dlf_ring_stats and dlf_io_stats."""
-        cdef dlf_ring_stats stats
+        """Counters since the ring was made, see dlf_ring_stats, dlf_io_stats and dlf_cache_stats."""
         if not self.usable():
             return self.final_stats or {}
         self.enter()
         try:
-            with nogil:
-                dlf_ring_get_stats(self.ring, &stats)
+            return self.counters()
         finally:
             self.leave()
-        return ring_stats(&stats)
+
+    cdef dict counters(self):
+        cdef dlf_ring_stats stats
+        cdef dlf_cache_stats cache
+        memset(&cache, 0, sizeof(cache))
+        with nogil:
+            dlf_ring_get_stats(self.ring, &stats)
+            if self.cache != NULL:
+                dlf_cache_get_stats(self.cache, &cache)
+        return ring_stats(&stats, &cache)
 
     def close(self):
         """Stop the threads and release what is in flight. Calling it again does nothing."""
-        cdef dlf_ring_stats stats
         if not self.usable():
             self.closed = True
             return
@@ -318,13 +338,13 @@ cdef class Ring:
         try:
             with nogil:
                 dlf_ring_cancel(self.ring)
-                dlf_ring_get_stats(self.ring, &stats)
-            self.final_stats = ring_stats(&stats)
+            self.final_stats = self.counters()
+            self.final_stats["cache_bytes"] = 0  # the cache goes with the ring
         finally:
             self.leave()
 
 
-cdef dict ring_stats(const dlf_ring_stats *stats):
+cdef dict ring_stats(const dlf_ring_stats *stats, const dlf_cache_stats *cache):
     cdef int i
     reason = None
     if stats.io.fallback_reason != NULL:
@@ -346,4 +366,8 @@ cdef dict ring_stats(const dlf_ring_stats *stats):
         "queued": stats.queued,
         "delivered": stats.delivered,
         "stall_seconds": stats.stall_ns * 1e-9,
+        "cache_hits": cache.hits,
+        "cache_misses": cache.misses,
+        "cache_bytes": cache.bytes,
+        "cache_peak_bytes": cache.peak,
     }
