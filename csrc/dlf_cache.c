@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "dlf_counters.h"
 #include "dlf_error.h"
 
 enum { LOADING, READY, ABANDONED };
@@ -43,6 +44,7 @@ int dlf_cache_new(size_t capacity, dlf_cache **out)
 	cache->capacity = capacity;
 	pthread_mutex_init(&cache->lock, NULL);
 	pthread_cond_init(&cache->settled, NULL);
+	dlf_count(DLF_COUNT_CACHES, 1);
 	*out = cache;
 	return 0;
 }
@@ -129,6 +131,7 @@ void dlf_cache_free(dlf_cache *cache)
 	pthread_cond_destroy(&cache->settled);
 	free(cache->buckets);
 	free(cache);
+	dlf_count(DLF_COUNT_CACHES, -1);
 }
 
 /* ---- the life of an entry ---- */

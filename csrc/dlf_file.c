@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "dlf_counters.h"
 #include "dlf_crc.h"
 #include "dlf_pool.h"
 
@@ -177,6 +178,8 @@ int dlf_file_open(dlf_file *file, dlf_io *io, const char *path, int flags,
 	if (file->direct)
 		settle_direct(file, io, &st);
 	io->stats.files++;
+	file->generation = dlf_fork_generation();
+	dlf_count(DLF_COUNT_OPEN_FILES, 1);
 	return 0;
 }
 
@@ -360,6 +363,8 @@ void dlf_file_close(dlf_file *file)
 {
 	close(file->fd);
 	file->fd = -1;
+	if (file->generation == dlf_fork_generation())
+		dlf_count(DLF_COUNT_OPEN_FILES, -1);
 }
 
 static int src_read(void *ctx, uint64_t offset, void *dst, size_t len,

@@ -62,6 +62,7 @@ typedef struct dlf_file {
 	uint64_t size;
 	int64_t mtime_sec;   /* to notice a change under our hands */
 	uint32_t mtime_nsec;
+	unsigned generation; /* of the process that opened it */
 } dlf_file;
 
 enum { DLF_OPEN_DIRECT = 1 };

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "dlf_counters.h"
+
 #define HUGE_PAGE ((size_t)2 << 20)
 
 struct dlf_pool {
@@ -22,6 +24,7 @@ static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 static void count_fork(void)
 {
 	atomic_fetch_add(&fork_generation, 1);
+	dlf_counters_reset();
 }
 
 static void watch_forks(void)
@@ -100,6 +103,8 @@ void *dlf_map(size_t capacity)
 
 static void unmap_buf(dlf_buf *buf)
 {
+	if (buf->generation == dlf_fork_generation())
+		dlf_count(DLF_COUNT_BUFFER_BYTES, -(int64_t)buf->capacity);
 	munmap(buf->data, buf->capacity);
 	free(buf);
 }
@@ -205,11 +210,13 @@ int dlf_pool_get(dlf_pool *pool, size_t size, dlf_buf **out)
 		buf->capacity = capacity;
 		buf->pool = pool;
 		buf->generation = dlf_fork_generation();
+		dlf_count(DLF_COUNT_BUFFER_BYTES, (int64_t)capacity);
 	}
 	buf->size = size;
 	buf->next = NULL;
 	atomic_store_explicit(&buf->refs, 1, memory_order_relaxed);
 	dlf_pool_ref(pool);
+	dlf_count(DLF_COUNT_BUFFERS_LENT, 1);
 	*out = buf;
 	return 0;
 }
@@ -229,6 +236,7 @@ void dlf_buf_unref(dlf_buf *buf)
 		unmap_buf(buf); /* the pool's lock is an ancestor's */
 		return;
 	}
+	dlf_count(DLF_COUNT_BUFFERS_LENT, -1);
 	pthread_mutex_lock(&pool->lock);
 	pool->stats.lent--;
 	int keep = pool->stats.mapped <= pool->keep;

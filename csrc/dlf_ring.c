@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "dlf_counters.h"
+
 struct dlf_ring {
 	pthread_mutex_t lock;
 	pthread_cond_t work;   /* a task may be started */
@@ -51,6 +53,7 @@ int dlf_ring_new(size_t threads, size_t budget, dlf_ring **out)
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&ring->done, &attr);
 	pthread_condattr_destroy(&attr);
+	dlf_count(DLF_COUNT_RINGS, 1);
 	*out = ring;
 	return 0;
 }
@@ -118,6 +121,7 @@ static int start_thread(dlf_ring *ring)
 		return -rc;
 	}
 	ring->stats.threads++;
+	dlf_count(DLF_COUNT_RING_THREADS, 1);
 	return 0;
 }
 
@@ -263,6 +267,7 @@ void dlf_ring_free(dlf_ring *ring)
 	for (size_t i = 0; i < ring->stats.threads; i++) {
 		dlf_worker *worker = &ring->workers[i];
 		pthread_join(ring->threads[i], NULL);
+		dlf_count(DLF_COUNT_RING_THREADS, -1);
 		if (worker->free_scratch)
 			worker->free_scratch(worker->scratch);
 		dlf_io_free(&worker->io);
@@ -279,4 +284,5 @@ void dlf_ring_free(dlf_ring *ring)
 	free(ring->threads);
 	free(ring->workers);
 	free(ring);
+	dlf_count(DLF_COUNT_RINGS, -1);
 }

@@ -45,6 +45,16 @@ cdef extern from "dlf_pool.h" nogil:
     void dlf_buf_unref(dlf_buf *buf)
     unsigned dlf_fork_generation()
 
+cdef extern from "dlf_counters.h" nogil:
+    enum dlf_counter:
+        DLF_COUNT_RINGS
+        DLF_COUNT_RING_THREADS
+        DLF_COUNT_CACHES
+        DLF_COUNT_BUFFERS_LENT
+        DLF_COUNT_BUFFER_BYTES
+        DLF_COUNT_OPEN_FILES
+    int64_t dlf_counted(dlf_counter which)
+
 cdef extern from "dlf_file.h" nogil:
     enum:
         DLF_LATENCY_BUCKETS

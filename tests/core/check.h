@@ -47,5 +47,6 @@ void test_ring(void);
 void test_cache(void);
 void test_batch(void);
 void test_write(void);
+void test_counters(void);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "dlf_counters.h"
 
 long check_count;
 long check_failures;
@@ -19,6 +20,7 @@ static const struct {
 	{"inflate", test_inflate}, {"npy", test_npy}, {"zip", test_zip},
 	{"pool", test_pool},   {"file", test_file}, {"ring", test_ring},
 	{"cache", test_cache}, {"batch", test_batch}, {"write", test_write},
+	{"counters", test_counters},
 };
 
 static int wanted(const char *name, int argc, char **argv)
@@ -36,6 +38,8 @@ int main(int argc, char **argv)
 			continue;
 		long checks = check_count, failures = check_failures;
 		tests[i].run();
+		for (int k = 0; k < DLF_COUNTERS; k++)
+			CHECK_EQ(dlf_counted((dlf_counter)k), 0);
 		printf("%-8s %ld checks, %ld failed\n", tests[i].name,
 		       check_count - checks, check_failures - failures);
 	}
