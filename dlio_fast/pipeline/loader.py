@@ -194,6 +194,12 @@ class Loader:
         """What the threads that work on one batch take of the budget beside the batch itself."""
         return min(self.batch_size, self.threads) * self.dataset.spec.scratch_bytes
 
+    @property
+    def cache_bytes(self) -> int:
+        """What of the budget keeps files whose samples are copied out of them, for the batches to come."""
+        spec = self.dataset.spec
+        return self.prefetch_bytes // 2 if spec.samples > 1 and spec.scratch_bytes else 0
+
     def sampler_from(self, start: int) -> Sampler:
         """The order of samples of an epoch that is entered at that position, see :class:`Sampler`."""
         per_file = self.dataset.spec.samples if len(self.dataset.files) else 1
@@ -304,6 +310,7 @@ class Loader:
 
         ``bytes_read`` (from storage, headers included), ``direct_bytes``, ``reads`` (system calls),
         ``files`` opened, ``batches``, ``samples`` and ``skipped_samples`` delivered and left out,
+        ``cache_hits`` and ``cache_misses`` (files of many samples that were, or were not, at hand already),
         ``stall_seconds`` that the consumer waited, ``transform_seconds`` that the threads spent in
         `transform`, ``peak_bytes_in_flight``, ``fallbacks`` from O_DIRECT
         and the last ``fallback_reason``, ``latency_histogram`` of the reads (buckets of a quarter octave

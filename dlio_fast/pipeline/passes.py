@@ -29,7 +29,7 @@ MAX_PENDING = 64
 
 COUNTERS = (
     "bytes_read", "direct_bytes", "staged_bytes", "reads", "files", "fallbacks", "stall_seconds",
-    "batches", "samples", "skipped_samples", "transform_seconds",
+    "batches", "samples", "skipped_samples", "transform_seconds", "cache_hits", "cache_misses",
 )  # fmt: skip
 
 
@@ -152,9 +152,11 @@ class Source:
         if self.more:
             self._plan, pool = loader.resources()
             self._spec = loader.dataset.spec
-            self._ring = _core.Ring(loader.threads, loader.prefetch_bytes, pool)
+            cache = loader.cache_bytes
+            budget = loader.prefetch_bytes - cache
+            self._ring = _core.Ring(loader.threads, budget, pool, cache)
             batch_bytes = self._plan.batch_bytes(loader.batch_size) or loader.batch_bytes
-            fitting = loader.prefetch_bytes // max(1, batch_bytes + loader.scratch_bytes)
+            fitting = budget // max(1, batch_bytes + loader.scratch_bytes)
             self._max_pending = min(max(1, fitting), MAX_PENDING)
             self._submit()
 
