@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from .errors import StateError
+from .errors import DataError, DlioFastOSError, StateError
 from .pipeline.passes import BatchIterator
 
 if TYPE_CHECKING:
@@ -18,9 +18,33 @@ FORMAT, VERSION = "dlio_fast.torch pass", 1
 
 
 class Delivered:
-    """Samples that the consumer has got of a pass that delivers single ones; None: it delivers batches."""
+    """What the consumer has got of a pass; apart from the pass, which must end when its iterator is dropped.
 
-    samples: int | None = None
+    All figures are of a pass that delivers single samples, and zero for one that delivers batches.
+    """
+
+    def __init__(self) -> None:
+        self.before = 0  # samples that the batches before the one at hand were asked for
+        self.asked = 0  # samples that the batch at hand was asked for
+        self.places: Sequence[int] = ()  # where among these those lie that it has
+        self.size = 0  # samples that it came to
+        self.taken = 0
+
+    @property
+    def within(self) -> bool:
+        """Whether a batch is in the middle of its delivery."""
+        return self.taken < self.size
+
+    def samples(self) -> int | None:
+        """What was delivered, counted in samples that were asked for; None: whole batches."""
+        if not self.within:
+            return None
+        if self.size != len(self.places):
+            raise StateError(
+                "the transform has made another number of samples of the batch at hand, so no position is "
+                "between them: save the state after its last one, or iterate over batches()"
+            )
+        return self.before + self.places[self.taken]
 
 
 class Batches(Iterator[Any]):
@@ -57,18 +81,21 @@ class Batches(Iterator[Any]):
         return self._dataset.pack(self._fields())
 
     def state_dict(self) -> dict[str, Any]:
-        """What has been delivered, of a worker's share as batches and samples of the batch after these."""
-        state = {"format": FORMAT, "version": VERSION, "epoch": self.epoch, "worker": self._worker}
-        progress = None if self._iterator is None else self._iterator.progress
-        if self._worker is None and progress is not None:
-            start = progress.position(samples=self.delivered.samples)
-            return {**state, "start": start, "batches": 0, "samples": 0}
-        batches = self._done + (progress.delivered if progress else 0)
-        over = self._of_batch()
-        return {**state, "start": self.start, "batches": batches - bool(over), "samples": over}
+        """What has been delivered, as whole batches and samples of the batch after these."""
+        progress = self._iterator and self._iterator.progress
+        taken = self.delivered.taken if self.delivered.within else 0
+        batches = (progress.delivered if progress else 0) - bool(taken)
+        state = {"format": FORMAT, "version": VERSION, "epoch": self.epoch, "samples": taken}
+        if self._worker is None:
+            start = progress.position(batches) if progress else self.start
+            return {**state, "worker": None, "start": start, "batches": 0}
+        share = {"worker": list(self._worker), **self._sizes()}
+        return {**state, **share, "start": self.start, "batches": self._done + batches}
 
-    def _of_batch(self) -> int:
-        return 0
+    def _sizes(self) -> dict[str, int]:
+        """What the batches of a worker's share depend on."""
+        loader = self._dataset.loader
+        return {"batch_size": loader.batch_size, "world_size": loader.world_size}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state of a pass, or of a share like this one."""
@@ -80,11 +107,15 @@ class Batches(Iterator[Any]):
                 "the number of workers must be that of the state: it is of "
                 + (f"worker {theirs[0]} of {theirs[1]}" if theirs else "a process without workers")
             )
-        place = state["epoch"], state["start"], state["batches"]
-        if place != (self.epoch, self.start, self._done):
-            self.epoch, self.start, self._done = place
-            self._iterator = None
-        if self._worker is None:
+        for name, value in self._sizes().items() if ours else ():
+            if state[name] != value:
+                raise StateError(
+                    f"the state was saved with {name} {state[name]}, not {value}: in the middle of an epoch "
+                    f"that can change only with num_workers=0"
+                )
+        self.epoch, self.start, self._done = state["epoch"], state["start"], state["batches"]
+        self._iterator = None
+        if ours is None:
             self._open()
             self._dataset.epochs.set(self.epoch + 1)
 
@@ -92,31 +123,39 @@ class Batches(Iterator[Any]):
 class Samples(Batches):
     """The samples of the batches, one by one."""
 
-    def __init__(self, dataset: DlioPyTorchDataset, at: tuple[int, int] | None = None):
-        super().__init__(dataset, at)
-        self.delivered.samples = 0
-        self._rest: Iterator[tuple[Any, ...]] = iter(())
-        self._taken = self._size = 0  # samples delivered of the batch at hand, and what it has
+    _rest: Iterator[tuple[Any, ...]] = iter(())
 
     def __next__(self) -> Any:
         while True:
             for values in self._rest:
-                self._taken += 1
-                batches = self._open().progress.delivered
-                self.delivered.samples = (batches - 1) * self._dataset.loader.batch_size + self._taken
+                self.delivered.taken += 1
                 return self._dataset.pack(values)
             fields = self._fields()
-            self._taken, self._size = 0, len(fields[0])
             self._rest = zip(*map(unbound, fields), strict=True)
+            self._begin_batch(len(fields[0]))
 
-    def _of_batch(self) -> int:
-        return self._taken if self._taken < self._size else 0
+    def _begin_batch(self, size: int) -> None:
+        iterator, batch_size = self._open(), self._dataset.loader.batch_size
+        number = iterator.progress.delivered
+        now = self.delivered
+        now.before = (number - 1) * batch_size
+        now.asked = min(batch_size, len(iterator.progress.sampler) - now.before)
+        now.places = iterator.places(number) or range(now.asked)
+        now.size, now.taken = size, 0
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """As of batches; reads the batch that was being delivered again."""
         super().load_state_dict(state)
-        self._rest, self._taken, self._size, self.delivered.samples = iter(()), 0, 0, 0
-        for _ in range(state["samples"]):
-            next(self)
+        self._rest, self.delivered.size, self.delivered.taken = iter(()), 0, 0
+        left = state["samples"]
+        while left:
+            try:
+                next(self)
+                left -= 1
+            except (DataError, DlioFastOSError):
+                pass  # was raised before the first sample of its batch, and so before the state was saved
+            except StopIteration:
+                raise StateError("the state is of more samples than there are: was the data changed?") from None
 
 
 def unbound(values: Any) -> Any:

@@ -128,9 +128,9 @@ class DlioPyTorchDataset(Wrapper, IterableDataset[Any]):
 
         Where a state of that very epoch was loaded, its position is kept.
         """
-        if self._delivered is None and self.epochs.next()[0] == epoch:
-            return
-        self.epochs.set(epoch)
+        following, start = self.epochs.next()
+        restored = self._delivered is None and following == epoch
+        self.epochs.set(epoch, start if restored else 0)
         self._delivered = None
 
     def state_dict(self, batches: int | None = None) -> State:
@@ -152,7 +152,7 @@ class DlioPyTorchDataset(Wrapper, IterableDataset[Any]):
         if self._delivered is None:
             self.loader.begin_at(*self.epochs.next())
             return self.loader.state_dict(batches)
-        return self.loader.state_dict(batches, samples=None if batches else self._delivered.samples)
+        return self.loader.state_dict(batches, samples=self._delivered.samples() if batches is None else None)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Make the next pass go on from a state; see :meth:`dlio_fast.Loader.load_state_dict`."""

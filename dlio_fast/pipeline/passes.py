@@ -8,11 +8,11 @@ import threading
 import time
 import weakref
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
-from .._typing import Fields
+from .._typing import Fields, Int64Array
 from ..errors import ClosedError
 from .batch import batch_arrays
 from .sampler import Sampler
@@ -91,6 +91,10 @@ class BatchIterator(Iterator[Fields]):
         self._counts["samples"] += len(next(iter(fields.values())))
         return fields
 
+    def places(self, number: int) -> Sequence[int] | None:
+        """Where in what was asked for the samples of the pass's number-th batch lay; None: it has all."""
+        return self._source.places.get(number)
+
     def get_state(self) -> State:
         """What the consumer has got of this pass, as :meth:`Loader.state_dict` has it."""
         progress = self.progress
@@ -143,9 +147,11 @@ class Source:
         self._position = first * self._batch_size
         self._stride = step * self._batch_size
         self._end = len(sampler)
-        self._pending: deque[int] = deque()
+        self._pending: deque[Int64Array] = deque()
         self._failures: deque[Exception] = deque()
         self._rest: _core.Batch | None = None
+        self.places: dict[int, list[int]] = {}
+        """Of batches that lack samples: where those lay that it has."""
         self._taken = 0
         self._skipped = 0
         self._ring: _core.Ring | None = None
@@ -178,7 +184,7 @@ class Source:
             ids = self._sampler.ids(self._epoch, self._position, count)
             if not self._ring.submit_batch(self._plan, ids):
                 break
-            self._pending.append(count)
+            self._pending.append(ids)
             self._position += self._stride
 
     def take(self) -> Taken:
@@ -198,10 +204,11 @@ class Source:
             raise StopIteration
         assert self._ring is not None
         batch = self._ring.next_batch(self._plan)
-        self._pending.popleft()
+        ids = self._pending.popleft()
         failures = batch.failures()
         if failures:
             batch.compact()
+            self.places[self._taken + 1] = _places(batch.samples(), ids)
             if self._raise:
                 self._failures.extend(error for error, _ in failures)
             for error, samples in failures:
@@ -220,6 +227,12 @@ class Source:
         """Stop the ring's threads; who waits for a batch gets a ClosedError."""
         if self._ring is not None:
             self._ring.close()
+
+
+def _places(kept: Sequence[int], ids: Int64Array) -> list[int]:
+    """Where the samples that are left lay among those that were asked for."""
+    places = enumerate(ids)
+    return [next(place for place, i in places if i == sample) for sample in kept]
 
 
 def _mark_inherited() -> None:

@@ -53,3 +53,18 @@ def tasks_come_down_to(number):
     while tasks() > number and time.monotonic() < deadline:
         os.sched_yield()
     return tasks() <= number
+
+
+def numbers(batches):
+    """The numbers of the samples in batches of `x`."""
+    return [int(x.flatten()[0]) for batch in batches for x in batch]
+
+
+def damaged_copy(folder, to):
+    """The data set with one byte of the third file's payload changed, that of samples 6, 7 and 8."""
+    for file in sorted((folder / "train").iterdir()):
+        (to / file.name).write_bytes(file.read_bytes())
+    path = sorted(to.iterdir())[2]
+    raw = bytearray(path.read_bytes())
+    raw[1000] ^= 1
+    path.write_bytes(raw)

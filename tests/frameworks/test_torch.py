@@ -16,7 +16,14 @@ import dlio_fast as df
 from dlio_fast._tensors import tensors
 from dlio_fast.errors import ChecksumError, MemberError, UnsupportedError
 from dlio_fast.torch import DlioPyTorchDataset, collate
-from tests.frameworks.conftest import RAGGED_SIDES, SAMPLES, payload, tasks, tasks_come_down_to
+from tests.frameworks.conftest import (
+    RAGGED_SIDES,
+    SAMPLES,
+    damaged_copy,
+    payload,
+    tasks,
+    tasks_come_down_to,
+)
 
 
 def numbers(samples):
@@ -278,16 +285,6 @@ def test_a_missing_folder_is_named_and_costs_no_epoch(tmp_path, folder):
         assert isinstance(caught.value, df.DlioFastError)
     (tmp_path / "data").symlink_to(folder)
     assert numbers(ds) == numbers(DlioPyTorchDataset(data_folder=folder, shuffle=True))
-
-
-def damaged_copy(folder, to):
-    """The data set with one byte of the third file's payload changed."""
-    for file in sorted((folder / "train").iterdir()):
-        (to / file.name).write_bytes(file.read_bytes())
-    path = sorted(to.iterdir())[2]
-    raw = bytearray(path.read_bytes())
-    raw[1000] ^= 1
-    path.write_bytes(raw)
 
 
 def test_after_a_damaged_file_the_pass_goes_on(folder, tmp_path):

@@ -16,13 +16,9 @@ from torch.utils.data import DataLoader
 import dlio_fast as df
 from dlio_fast._epochs import SharedEpoch
 from dlio_fast.torch import DlioPyTorchDataset, collate
-from tests.frameworks.conftest import SAMPLES, payload, tasks, tasks_come_down_to
+from tests.frameworks.conftest import SAMPLES, numbers, payload, tasks, tasks_come_down_to
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
-
-
-def numbers(batches):
-    return [int(x.flatten()[0]) for batch in batches for x in batch]
 
 
 def dataset(folder, **options):
