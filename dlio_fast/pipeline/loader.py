@@ -266,9 +266,9 @@ class Loader:
         number of workers or threads may go on from it.
         """
         progress = self._progress
-        if progress is None or (progress.finished and batches is None):
-            if batches or samples:
-                raise ValueError("no pass has begun: nothing of it was delivered")
+        if progress is None and (batches or samples):
+            raise ValueError("no pass has begun: nothing of it was delivered")
+        if progress is None or (progress.finished and batches is None and progress.covers(samples)):
             return make_state(self.sampler, self._next_epoch, self._next_start, self.batch_size)
         for name, given in (("batches", batches), ("samples", samples)):
             if given is not None and given < 0:

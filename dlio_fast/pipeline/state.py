@@ -37,6 +37,10 @@ class Progress:
         self.finished = False
         """The consumer was told that there is no more."""
 
+    def covers(self, samples: int | None) -> bool:
+        """Whether so many samples are all that the pass has; None stands for all."""
+        return samples is None or samples >= len(self.sampler)
+
     def position(self, batches: int | None = None, samples: int | None = None) -> int:
         """Where in the epoch the next pass goes on.
 

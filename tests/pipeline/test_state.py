@@ -80,6 +80,23 @@ def test_after_the_end_the_state_is_that_of_the_next_epoch(dataset):
         assert ids(second) == expected
 
 
+def test_counted_in_samples_a_pass_that_has_ended_is_as_if_fewer_had_come_or_over(dataset):
+    with loader(dataset) as first:
+        everything = ids(first)
+        following = first.state_dict()
+        assert first.state_dict(samples=N) == following and following["epoch"] == 1
+        for samples in (0, 1, 7, N - 1):
+            with loader(dataset) as second:
+                second.load_state_dict(first.state_dict(samples=samples))
+                assert ids(second) == everything[samples:]
+
+
+def test_before_a_pass_nothing_was_delivered(dataset):
+    for delivered in ({"batches": 1}, {"samples": 1}):
+        with pytest.raises(ValueError, match="no pass has begun"):
+            loader(dataset).state_dict(**delivered)
+
+
 def test_before_the_consumer_learns_of_the_end_the_rest_of_the_epoch_is_empty(dataset):
     with loader(dataset) as first:
         batches = iter(first)
