@@ -26,12 +26,20 @@ DOORS = {
 }
 
 
+def saved_place(saved: dict | None) -> str:
+    """What a saved state says of its ranks, for who looks into a failure."""
+    if saved is None:
+        return "the beginning"
+    epochs = [entry["epoch"] for entry in saved["entries"]]
+    return f"step {saved['step']} of life {saved['life']} in epochs {epochs}"
+
+
 class Training:
     """A training over random files, and all lives of it."""
 
     def __init__(self, folder: Path, kind: str, rng: random.Random):
         self.folder, self.kind, self.rng = folder, kind, rng
-        self.files, per_file = rng.randint(6, 14), rng.randint(1, 4)
+        self.files, per_file = rng.randint(20, 40), rng.randint(1, 4)
         self.n = self.files * per_file
         (folder / "data").mkdir()
         for file in range(self.files):
@@ -83,7 +91,7 @@ class Training:
                 "prefetch_bytes": rng.choice([1, 50_000, 1 << 20, 1 << 26]),
             },
         }
-        print(f"life {number}: {life}")
+        print(f"life {number} goes on from {saved_place(self.saved())}: {life}")
         path = self.folder / f"life{number}.json"
         path.write_text(json.dumps(life))
         return subprocess.Popen(
@@ -154,7 +162,7 @@ class Training:
 
 def kill_and_resume(folder: Path, kind: str, kills: int, seed: int) -> None:
     print(f"DLIO_FAST_SOAK_SEED={seed} makes the same choices again")
-    training = Training(folder, kind, random.Random(seed))
+    training = Training(folder, kind, random.Random(f"{seed} {kind}"))
     for number in range(kills):
         training.live_and_be_killed(number)
     training.live_to_the_end(kills)
