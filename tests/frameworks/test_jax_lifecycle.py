@@ -75,8 +75,8 @@ from dlio_fast.jax import DlioJaxDataset
 
 ds = DlioJaxDataset(data_folder=sys.argv[1], batch_size=2)
 held = [next(ds.device_iter()) for _ in range(3)]
-running = ds.device_iter(jax.sharding.SingleDeviceSharding(jax.devices()[0]))
-held.append(next(running))
+plain, running = iter(ds), ds.device_iter(jax.sharding.SingleDeviceSharding(jax.devices()[0]))
+held += [next(plain), next(running)]
 result = jax.jit(lambda x: x + 1)(held[-1])  # nobody waits for it
 """
 
