@@ -38,7 +38,7 @@ class PyTorchProfile(ProfileSection):
 
 
 class TensorFlowProfile(ProfileSection):
-    """Options of the TensorFlow wrapper; -1 stands for AUTOTUNE."""
+    """Options of the TensorFlow wrapper; -1 stands for AUTOTUNE, and for ever."""
 
     shuffle_buffer_size: Count | None = None
     num_parallel_calls: Limit | None = None
@@ -47,6 +47,8 @@ class TensorFlowProfile(ProfileSection):
     drop_remainder: bool | None = None
     reshuffle_each_iteration: bool | None = None
     writable: bool | None = None
+    ragged: Annotated[Literal["batch", "sample"], words()] | None = None
+    repeat: Limit | None = None
 
 
 class JaxProfile(ProfileSection):
