@@ -134,7 +134,7 @@ class Loader:
         self.pad, self.shard_strategy = pad, shard_strategy
         self.rank, self.world_size, self.ranks_from = find_ranks(rank, world_size, shard=shard)
         self.verify, self.on_error = verify, on_error
-        self._reshuffle = defaults["reshuffle"]
+        self.reshuffle = defaults["reshuffle"]
         self._threads, self._prefetch_bytes = threads, prefetch_bytes
         at_least_1 = {
             "batch_size": self.batch_size,
@@ -209,7 +209,7 @@ class Loader:
             len(self.dataset),
             shuffle=self.shuffle,
             seed=self.seed,
-            reshuffle=self._reshuffle,
+            reshuffle=self.reshuffle,
             rank=self.rank,
             world_size=self.world_size,
             strategy=self.shard_strategy,
