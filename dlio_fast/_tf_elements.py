@@ -118,8 +118,11 @@ class History:
             if rest <= one.count:
                 break
             rest -= one.count
-        progress = one.progress
-        position = progress.position(samples=one.samples(rest))
+        progress, samples = one.progress, one.samples(rest)
+        if self.ahead and (samples >= len(progress.sampler) or (progress.finished and rest == one.count)):
+            # The consumer counts what it got, and need not be told of the end to know of it.
+            return make_state(progress.sampler, progress.epoch + 1, 0, progress.batch_size)
+        position = progress.position(samples=samples)
         return make_state(progress.sampler, progress.epoch, position, progress.batch_size)
 
 

@@ -34,7 +34,9 @@ def tf_error(error: DlioFastError) -> DlioFastError:
     """Return the same error as one of tf.errors, too: to be caught as either, with message and attributes."""
     kind = next(kind for ours, kind in KINDS if isinstance(error, ours))
     both = _both(type(error), kind)
-    made: DlioFastError = both.__new__(both, *error.args)
+    # OSError keeps the file's name apart from its args.
+    named = (error.errno, error.strerror, error.filename) if isinstance(error, OSError) else error.args
+    made: DlioFastError = both.__new__(both, *named)
     kind.__init__(made, None, None, str(error))
     made.__dict__.update(error.__dict__)
     made.args, made.__cause__ = error.args, error

@@ -217,8 +217,9 @@ class DlioTensorFlowDataset(Wrapper):
             dataset = dataset.apply(tf.data.experimental.assert_cardinality(whole))
         options = tf.data.Options()
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-        dataset = dataset.with_options(options)
         ahead = self.options["prefetch_buffer_size"]
+        options.experimental_optimization.inject_prefetch = bool(ahead)  # by itself TensorFlow adds one
+        dataset = dataset.with_options(options)
         return dataset.prefetch(ahead) if ahead else dataset
 
     # -- epochs and state --
@@ -235,7 +236,7 @@ class DlioTensorFlowDataset(Wrapper):
         ----------
         batches : int, optional
             How many of the latest pass the caller has got, over all its repetitions. Required for a pass
-            over ``create_dataset()``, because tf.data takes them ahead.
+            over ``create_dataset()``, because tf.data takes them ahead; all of a pass: the next begins.
         samples : int, optional
             The same with ``ragged="sample"``, whose elements are samples.
 

@@ -1,0 +1,125 @@
+"""Train a small classifier with Keras, interrupt it in mid-epoch and resume it exactly.
+
+Run it from anywhere: everything it writes lies below ./data.
+
+    python examples/train_tensorflow.py
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from dlio_fast.tensorflow import DlioTensorFlowDataset
+
+DATA, CHECKPOINT = Path("data/train_tensorflow"), Path("data/train_tensorflow_checkpoint")
+FILES, SAMPLES_A_FILE, SIDE, CLASSES = 32, 64, 32, 4
+EPOCHS, BATCH, STOP_AFTER = 4, 64, 50
+
+
+def generate() -> None:
+    """Write NPZ files as DLIO lays them out: `x`, its last axis the samples, and their classes `y`.
+
+    A sample is a noisy disc; its class is the quarter of the picture that it lies in.
+    """
+    shutil.rmtree(DATA, ignore_errors=True)
+    DATA.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:SIDE, :SIDE, :1][:2]
+    for file in range(FILES):
+        y = rng.integers(0, CLASSES, SAMPLES_A_FILE)
+        row, column = (
+            SIDE / 4 * (1 + 2 * half) + rng.uniform(-4, 4, SAMPLES_A_FILE) for half in divmod(y, 2)
+        )
+        x = (np.hypot(rows - row, columns - column) < SIDE / 8) + rng.normal(0, 1, (SIDE, SIDE, len(y)))
+        np.savez(DATA / f"discs_{file:03d}_of_{FILES}.npz", x=x.astype(np.float32), y=y)
+
+
+def compiled_model() -> keras.Model:
+    """Return a small convolutional network, the same one each time."""
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [
+            keras.Input((SIDE, SIDE)),
+            keras.layers.Reshape((SIDE, SIDE, 1)),
+            keras.layers.Conv2D(8, 5, 2, activation="relu"),
+            keras.layers.Conv2D(16, 3, 2, activation="relu"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(CLASSES),
+        ]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.02), loss, metrics=["accuracy"])
+    return model
+
+
+class Interrupting(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no types
+    """Writes a checkpoint after so many steps and stops: the model, and where in the data it is."""
+
+    def __init__(self, dataset: DlioTensorFlowDataset, stop_after: int | None):
+        super().__init__()
+        self.dataset, self.stop_after, self.steps = dataset, stop_after, 0
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self.steps += 1
+        if self.steps == self.stop_after:
+            CHECKPOINT.mkdir(parents=True, exist_ok=True)
+            self.model.save(CHECKPOINT / "model.keras")
+            # tf.data has taken batches ahead: say how many of this epoch were trained on.
+            (CHECKPOINT / "data.json").write_text(json.dumps(self.dataset.state_dict(batches=batch + 1)))
+            raise Stopped
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        logs = logs or {}
+        print(f"  epoch {epoch}: loss {logs['loss']:.3f} accuracy {logs['accuracy']:.3f}")
+
+
+class Stopped(Exception):
+    """The training was interrupted."""
+
+
+def train(stop_after: int | None = None, resume: bool = False) -> keras.Model:
+    """Train from the beginning, or from the checkpoint, to the end or for so many steps."""
+    dataset = DlioTensorFlowDataset(
+        data_folder=DATA, batch_size=BATCH, shuffle=True, seed=7, return_labels=True
+    )
+    model, first = compiled_model(), 0
+    if resume:
+        model = keras.models.load_model(CHECKPOINT / "model.keras")
+        state = json.loads((CHECKPOINT / "data.json").read_text())
+        dataset.load_state_dict(state)
+        first = state["epoch"]
+    interrupting = Interrupting(dataset, stop_after)
+    for epoch in range(first, EPOCHS):  # each is what is left of it, and the next one whole
+        model.fit(
+            dataset.create_dataset(),
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            verbose=0,
+            callbacks=[interrupting],
+        )
+    return model
+
+
+def main() -> None:
+    generate()
+    print(f"{FILES} NPZ files of {SAMPLES_A_FILE} samples in {DATA}; training without interruption:")
+    expected = train()
+    print("the same, interrupted in mid-epoch:")
+    try:
+        train(STOP_AFTER)
+    except Stopped:
+        print(f"  stopped after {STOP_AFTER} steps, checkpoint in {CHECKPOINT}")
+    print("and resumed, the first line for the rest of its epoch:")
+    resumed = train(resume=True)
+    same = all(map(np.array_equal, expected.get_weights(), resumed.get_weights()))
+    print(f"the resumed training ended with {'exactly the same' if same else 'OTHER'} weights")
+
+
+if __name__ == "__main__":
+    main()
