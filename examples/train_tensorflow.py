@@ -94,14 +94,11 @@ def train(stop_after: int | None = None, resume: bool = False) -> keras.Model:
         state = json.loads((CHECKPOINT / "data.json").read_text())
         dataset.load_state_dict(state)
         first = state["epoch"]
-    interrupting = Interrupting(dataset, stop_after)
+    callback = Interrupting(dataset, stop_after)
     for epoch in range(first, EPOCHS):  # each is what is left of it, and the next one whole
+        batches = dataset.create_dataset()
         model.fit(
-            dataset.create_dataset(),
-            initial_epoch=epoch,
-            epochs=epoch + 1,
-            verbose=0,
-            callbacks=[interrupting],
+            batches, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0, callbacks=[callback]
         )
     return model
 
