@@ -6,8 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
-from .cases import CASES
 from .memory import MEMORY_CASES
+from .register import CASES
 from .results import figures, write_results
 from .runner import run
 

@@ -148,7 +148,7 @@ def npz_deflated() -> Case:
     )  # fmt: skip
 
 
-def _take(torch_loader) -> int:
+def take(torch_loader) -> int:
     return sum(batch.nbytes for batch in torch_loader)
 
 
@@ -166,7 +166,7 @@ def torch_warm() -> Case:
     stock = peers.stock_loader(files, 8)
     return Case(
         "torch_warm", "PyTorch end to end, 200 × 5 MiB NPZ, batches of 8", data.total_bytes(files),
-        {"stock DataLoader, 2 workers": lambda: _take(stock), "dlio_fast": lambda: _take(ours)},
+        {"stock DataLoader, 2 workers": lambda: take(stock), "dlio_fast": lambda: take(ours)},
         [Goal("against the stock DataLoader", "dlio_fast", "stock DataLoader, 2 workers", 4.5, 7.0)],
     )  # fmt: skip
 
@@ -175,7 +175,7 @@ def first_batch() -> Case:
     files = data.numpy_npy(20_000, 50_000)[:1000]
     data.warm(files)
     ours = loader(files, 8)
-    stock = torch.utils.data.DataLoader(_NumpyArrays(files), batch_size=8, num_workers=2)
+    stock = torch.utils.data.DataLoader(NumpyArrays(files), batch_size=8, num_workers=2)
     return Case(
         "first_batch", "From iter() to the first batch, 1,000 files", 8 * 50_000,
         {
@@ -192,7 +192,7 @@ def first_batch() -> Case:
     )  # fmt: skip
 
 
-class _NumpyArrays(peers.NumpyFiles):
+class NumpyArrays(peers.NumpyFiles):
     def __getitem__(self, index: int) -> torch.Tensor:
         return torch.from_numpy(np.load(self.files[index]))
 
@@ -269,11 +269,3 @@ def fill() -> Case:
         "fill", "The random fill alone, one core, 1 MiB block", 2000 * MIB, {"fill": run},
         [Goal("GB/s a core", "fill", None, 4.0, 9.0, "rate", " GB/s")], cache="in cache",
     )  # fmt: skip
-
-
-CASES = {
-    case.__name__: case
-    for case in (
-        npz_warm, npz_cold, npz_large, npy_small, npz_deflated, torch_warm, first_batch, generation, fill,
-    )
-}  # fmt: skip

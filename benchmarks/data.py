@@ -53,17 +53,17 @@ def aligned_npz(count: int, nbytes: int) -> list[str]:
     return _made(f"npz_aligned_{count}x{nbytes}", make)
 
 
-def numpy_npy(count: int, nbytes: int) -> list[str]:
-    """Small NPY files, 1,000 a folder."""
+def numpy_npy(count: int, *shape: int) -> list[str]:
+    """Small NPY files of bytes, 1,000 a folder."""
 
     def make(folder: Path) -> None:
         rng = np.random.default_rng(1)
         for i in range(count):
             sub = folder / f"{i // 1000:03d}"
             sub.mkdir(exist_ok=True)
-            np.save(sub / f"f{i:06d}.npy", rng.integers(0, 256, nbytes, dtype=np.uint8))
+            np.save(sub / f"f{i:06d}.npy", rng.integers(0, 256, shape, dtype=np.uint8))
 
-    return _made(f"npy_{count}x{nbytes}", make)
+    return _made(f"npy_{count}x{'x'.join(map(str, shape))}", make)
 
 
 def total_bytes(files: list[str]) -> int:

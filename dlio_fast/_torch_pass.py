@@ -155,7 +155,9 @@ class Samples(Batches):
             except (DataError, DlioFastOSError):
                 pass  # was raised before the first sample of its batch, and so before the state was saved
             except StopIteration:
-                raise StateError("the state is of more samples than there are: was the data changed?") from None
+                raise StateError(
+                    "the state is of more samples than there are; did the data change?"
+                ) from None
 
 
 def unbound(values: Any) -> Any:

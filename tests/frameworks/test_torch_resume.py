@@ -113,7 +113,9 @@ def test_a_state_of_some_batches_before_is_to_be_had(folder, way):
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("before, after", [((1, 4), (1, 3)), ((2, 3), (1, 4)), ((2, 2), (3, 1)), ((3, 1), (2, 5))])
+@pytest.mark.parametrize(
+    "before, after", [((1, 4), (1, 3)), ((2, 3), (1, 4)), ((2, 2), (3, 1)), ((3, 1), (2, 5))]
+)
 def test_the_number_of_ranks_and_the_batch_size_may_change_in_mid_epoch(folder, way, before, after):
     """(ranks, batch size): what the first ranks have got and what the second ones get is each sample once."""
     (ranks, batch_size), (other_ranks, other_size) = before, after
@@ -192,7 +194,9 @@ def test_after_a_pass_of_workers_the_epoch_set_or_restored_is_known(folder):
     assert numbers(other.batches()) == numbers(ds.batches())
 
 
-@pytest.mark.parametrize("change", [{"seed": 4}, {"shuffle": False}, {"shuffle": "files"}, {"split": "valid"}])
+@pytest.mark.parametrize(
+    "change", [{"seed": 4}, {"shuffle": False}, {"shuffle": "files"}, {"split": "valid"}]
+)
 def test_a_state_of_other_data_or_another_order_is_refused(folder, tmp_path, change):
     (tmp_path / "train").symlink_to(folder / "train")
     (tmp_path / "valid").mkdir()

@@ -156,7 +156,9 @@ def test_every_way_to_share_out_restores_at_any_step(folder, workers, options):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_errors_that_were_raised_before_the_state_do_not_come_again_within_its_batch(folder, tmp_path, workers):
+def test_errors_that_were_raised_before_the_state_do_not_come_again_within_its_batch(
+    folder, tmp_path, workers
+):
     damaged_copy(folder, tmp_path)
     make = functools.partial(fresh, tmp_path, 1, workers, dataset={"batch_size": 5})
     for taken in range(SAMPLES - 3):
