@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from .memory import MEMORY_CASES
-from .register import CASES
+from .register import CASES, make
 from .results import figures, write_results
 from .runner import run
 
@@ -27,7 +27,7 @@ def main() -> None:
     measured = {}
     for name in args.cases or [*CASES, *MEMORY_CASES]:
         print(f"{name} …", flush=True)
-        measured[name] = figures(run(CASES[name](), args.rounds)) if name in CASES else MEMORY_CASES[name]()
+        measured[name] = figures(run(make(name), args.rounds)) if name in CASES else MEMORY_CASES[name]()
         print(json.dumps(measured[name]["goals"], indent=1, ensure_ascii=False), flush=True)
     if not args.print:
         write_results(measured, HERE)

@@ -177,17 +177,3 @@ def test_a_tf_function_iterates_over_it(folder):
         return result
 
     assert total(dataset(folder).create_dataset()).numpy() == sum(range(SAMPLES))
-
-
-# -- the example --
-
-
-def test_the_example_trains_and_resumes_exactly(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
-    command = [sys.executable, ROOT / "examples/train_tensorflow.py"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
-    losses = [float(line.split("loss")[1].split()[0]) for line in done.stdout.splitlines() if "loss" in line]
-    assert losses[-1] < 0.5 * losses[0]
-    assert "exactly the same" in done.stdout
-    assert {path.name for path in tmp_path.iterdir()} == {"data"}
