@@ -150,6 +150,17 @@ def test_constructing_touches_neither_storage_nor_jax_s_backends(tmp_path):
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+def test_nothing_of_torch_or_tensorflow_is_needed(folder):
+    program = (
+        "import sys; sys.modules.update(torch=None, tensorflow=None, grain=None)\n"
+        "from dlio_fast.jax import DlioJaxDataset\n"
+        "ds = DlioJaxDataset(data_folder=sys.argv[1], batch_size=4)\n"
+        "assert len(list(ds)) == len(list(ds.device_iter())) == len(ds) == 6\n"
+        "assert len(ds.data_source()[20]) == 16\n"
+    )
+    subprocess.run([sys.executable, "-c", program, folder], check=True)
+
+
 def test_breaking_off_leaves_no_thread(folder):
     ds = DlioJaxDataset(data_folder=folder, batch_size=2)
     before = tasks()
