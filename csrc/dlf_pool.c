@@ -14,6 +14,8 @@ struct dlf_pool {
 	pthread_mutex_t lock;
 	atomic_int refs;
 	size_t keep;
+	dlf_pin_fn *pin; /* NULL: buffers are not pinned */
+	dlf_unpin_fn *unpin;
 	dlf_pool_stats stats;
 	dlf_buf *idle; /* most recently returned first: the warmest memory */
 };
@@ -103,8 +105,11 @@ void *dlf_map(size_t capacity)
 
 static void unmap_buf(dlf_buf *buf)
 {
-	if (buf->generation == dlf_fork_generation())
+	if (buf->generation == dlf_fork_generation()) {
 		dlf_count(DLF_COUNT_BUFFER_BYTES, -(int64_t)buf->capacity);
+		if (buf->pinned)
+			buf->pool->unpin(buf->data);
+	}
 	munmap(buf->data, buf->capacity);
 	free(buf);
 }
@@ -136,6 +141,8 @@ static dlf_buf *evict(dlf_pool *pool, size_t room)
 		*link = NULL;
 		pool->stats.mapped -= oldest->capacity;
 		pool->stats.idle -= oldest->capacity;
+		if (oldest->pinned)
+			pool->stats.pinned -= oldest->capacity;
 		oldest->next = evicted;
 		evicted = oldest;
 	}
@@ -149,6 +156,12 @@ static void unmap_list(dlf_buf *buf)
 		unmap_buf(buf);
 		buf = next;
 	}
+}
+
+void dlf_pool_set_pin(dlf_pool *pool, dlf_pin_fn *pin, dlf_unpin_fn *unpin)
+{
+	pool->pin = pin;
+	pool->unpin = unpin;
 }
 
 void dlf_pool_set_keep(dlf_pool *pool, size_t keep)
@@ -195,6 +208,8 @@ int dlf_pool_get(dlf_pool *pool, size_t size, dlf_buf **out)
 		if (buf)
 			buf->data = dlf_map(capacity);
 		int mapped = buf && buf->data;
+		if (mapped && pool->pin)
+			buf->pinned = !pool->pin(buf->data, capacity, 0);
 		pthread_mutex_lock(&pool->lock);
 		if (!mapped) {
 			pool->stats.mapped -= capacity;
@@ -202,6 +217,10 @@ int dlf_pool_get(dlf_pool *pool, size_t size, dlf_buf **out)
 		} else if (pool->stats.mapped > pool->stats.peak) {
 			pool->stats.peak = pool->stats.mapped;
 		}
+		if (mapped && buf->pinned)
+			pool->stats.pinned += capacity;
+		else if (mapped && pool->pin)
+			pool->stats.pin_failures++;
 		pthread_mutex_unlock(&pool->lock);
 		if (!mapped) {
 			free(buf);
@@ -246,6 +265,8 @@ void dlf_buf_unref(dlf_buf *buf)
 		pool->stats.idle += buf->capacity;
 	} else {
 		pool->stats.mapped -= buf->capacity;
+		if (buf->pinned)
+			pool->stats.pinned -= buf->capacity;
 	}
 	pthread_mutex_unlock(&pool->lock);
 	if (!keep)

@@ -24,6 +24,7 @@ typedef struct dlf_buf {
 	dlf_pool *pool;      /* private, like all below */
 	atomic_int refs;
 	unsigned generation;
+	int pinned;
 	struct dlf_buf *next;
 } dlf_buf;
 
@@ -32,6 +33,8 @@ typedef struct dlf_pool_stats {
 	size_t idle;   /* bytes of buffers waiting to be lent */
 	size_t lent;   /* how many buffers are lent */
 	size_t peak;   /* most bytes ever mapped at once */
+	size_t pinned; /* bytes of buffers that are page-locked */
+	size_t pin_failures; /* buffers that pin() has refused */
 } dlf_pool_stats;
 
 /* A pool that keeps idle buffers as long as no more than `keep` bytes are
@@ -39,6 +42,15 @@ typedef struct dlf_pool_stats {
 int dlf_pool_new(size_t keep, dlf_pool **out);
 void dlf_pool_ref(dlf_pool *pool);
 void dlf_pool_unref(dlf_pool *pool);
+
+/* Call pin(data, capacity, 0) on every buffer that is mapped from now on, and
+ * unpin(data) before it is unmapped; both return 0 or an error.  What cannot be
+ * pinned serves unpinned, and is counted.  No forked child unpins what its parent
+ * has pinned.  To be called before the first buffer is lent. */
+typedef int dlf_pin_fn(void *data, size_t size, unsigned flags);
+typedef int dlf_unpin_fn(void *data);
+void dlf_pool_set_pin(dlf_pool *pool, dlf_pin_fn *pin, dlf_unpin_fn *unpin);
+
 void dlf_pool_set_keep(dlf_pool *pool, size_t keep);
 void dlf_pool_get_stats(dlf_pool *pool, dlf_pool_stats *out);
 

@@ -35,6 +35,11 @@ cdef extern from "dlf_pool.h" nogil:
         size_t idle
         size_t lent
         size_t peak
+        size_t pinned
+        size_t pin_failures
+    ctypedef int dlf_pin_fn(void *data, size_t size, unsigned flags)
+    ctypedef int dlf_unpin_fn(void *data)
+    void dlf_pool_set_pin(dlf_pool *pool, dlf_pin_fn *pin, dlf_unpin_fn *unpin)
     int dlf_pool_new(size_t keep, dlf_pool **out)
     void dlf_pool_unref(dlf_pool *pool)
     void dlf_pool_set_keep(dlf_pool *pool, size_t keep)

@@ -8,15 +8,22 @@ cdef class Pool:
     ----------
     keep : int
         Idle buffers are kept for reuse while no more than this many bytes are mapped in all.
+    pin : (int, int), optional
+        Addresses of C functions ``int pin(void *, size_t, unsigned)`` and ``int unpin(void *)`` that
+        page-lock a buffer's memory and undo it, as cudaHostRegister does. What they refuse stays as it is.
     """
 
     cdef dlf_pool *pool
     cdef unsigned generation
 
-    def __cinit__(self, size_t keep):
+    def __cinit__(self, size_t keep, pin=None):
+        cdef size_t pin_address, unpin_address
         cdef int rc = dlf_pool_new(keep, &self.pool)
         if rc:
             raise code_error(rc)
+        if pin is not None:
+            pin_address, unpin_address = pin
+            dlf_pool_set_pin(self.pool, <dlf_pin_fn *> pin_address, <dlf_unpin_fn *> unpin_address)
         self.generation = dlf_fork_generation()
 
     def __dealloc__(self):
@@ -45,12 +52,18 @@ cdef class Pool:
         return wrap_buffer(buf, buf.data, nbytes)
 
     def stats(self):
-        """Bytes mapped and idle now, buffers lent now, and the most bytes ever mapped; empty after a fork."""
+        """Bytes mapped, idle and pinned now, buffers lent now, the most bytes ever mapped, and refused pins.
+
+        Empty after a fork.
+        """
         cdef dlf_pool_stats stats
         if not self.usable():
             return {}
         dlf_pool_get_stats(self.pool, &stats)
-        return {"mapped": stats.mapped, "idle": stats.idle, "lent": stats.lent, "peak": stats.peak}
+        return {
+            "mapped": stats.mapped, "idle": stats.idle, "lent": stats.lent, "peak": stats.peak,
+            "pinned": stats.pinned, "pin_failures": stats.pin_failures,
+        }
 
 
 cdef const char *BYTE_FORMAT = b"B"

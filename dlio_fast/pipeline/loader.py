@@ -14,6 +14,7 @@ from typing import Any
 from .. import _core
 from .._limits import cpu_count, default_threads, memory_limit
 from .._log import log_fallbacks
+from .._pinning import Pinning, not_pinned
 from .._ranks import find_ranks
 from ..errors import ClosedError
 from .dataset import Dataset
@@ -158,9 +159,9 @@ class Loader:
         )
         # Before anything is listed, what is impossible for any number of samples.
         Sampler(0, shuffle=self.shuffle, strategy=shard_strategy)
-        self._epoch = -1
-        self._next_epoch = self._next_start = 0
+        self._epoch, self._next_epoch, self._next_start = -1, 0, 0
         self._closed = False
+        self.pinning: Pinning = not_pinned
         self._pool: _core.Pool | None = None
         self._plan: _core.Plan | None = None
         self._running: weakref.WeakSet[BatchIterator] = weakref.WeakSet()
@@ -373,10 +374,9 @@ class Loader:
         plan, pool = self._plan, self._pool  # another thread may close the loader meanwhile
         if plan is None or pool is None or not pool.usable():
             plan = self.dataset.plan(verify=self.verify)
-            # Beyond what is in flight the consumer holds two batches: while it asks for one, it
-            # still has the one before.
+            # beyond what is in flight: who asks for a batch still has the one before
             held = 2 * (plan.batch_bytes(self.batch_size) or self.batch_bytes)
-            pool = _core.Pool(self.prefetch_bytes + held)
+            pool = _core.Pool(self.prefetch_bytes + held, self.pinning())
             self._plan, self._pool = plan, pool
             logger.debug(
                 "loader: %d files, %d samples, threads %d, prefetch_bytes %d, direct %s, verify %s",

@@ -269,8 +269,105 @@ static void a_child_lets_go_of_the_parents_buffers(void)
 	dlf_pool_unref(pool);
 }
 
+/* Stands in for a driver that page-locks: counts, and refuses what is large. */
+static size_t pins, unpins;
+
+static int pin_small(void *data, size_t size, unsigned flags)
+{
+	CHECK(data != NULL && flags == 0);
+	if (size > MIB)
+		return 1;
+	memset(data, 0, size); /* it is mapped by now */
+	pins++;
+	return 0;
+}
+
+static int unpin(void *data)
+{
+	*(unsigned char *)data = 1; /* it still is */
+	unpins++;
+	return 0;
+}
+
+static dlf_pool *new_pinned_pool(size_t keep)
+{
+	dlf_pool *pool = new_pool(keep);
+
+	pins = unpins = 0;
+	dlf_pool_set_pin(pool, pin_small, unpin);
+	return pool;
+}
+
+static void memory_is_pinned_for_as_long_as_it_is_mapped(void)
+{
+	dlf_pool *pool = new_pinned_pool(MIB);
+	dlf_buf *first = get(pool, MIB / 2), *second = get(pool, MIB);
+
+	CHECK_EQ(pins, 2);
+	CHECK_EQ(stats_of(pool).pinned, MIB / 2 + MIB);
+	dlf_buf_unref(second); /* more than is kept */
+	CHECK_EQ(unpins, 1);
+	CHECK_EQ(stats_of(pool).pinned, MIB / 2);
+	dlf_buf_unref(first);
+	first = get(pool, MIB / 2);
+	CHECK_EQ(pins, 2); /* pinned once, lent twice */
+	dlf_buf_unref(first);
+	dlf_pool_set_keep(pool, 0);
+	CHECK_EQ(unpins, 2);
+	CHECK_EQ(stats_of(pool).pinned, 0);
+	CHECK_EQ(stats_of(pool).pin_failures, 0);
+	dlf_pool_unref(pool);
+}
+
+static void idle_memory_is_unpinned_with_its_pool(void)
+{
+	dlf_pool *pool = new_pinned_pool(MIB);
+
+	dlf_buf_unref(get(pool, 5000));
+	dlf_pool_unref(pool);
+	CHECK_EQ(unpins, 1);
+}
+
+static void what_cannot_be_pinned_is_lent_all_the_same(void)
+{
+	dlf_pool *pool = new_pinned_pool(0);
+	dlf_buf *buf = get(pool, 3 * MIB);
+
+	CHECK_EQ(stats_of(pool).pinned, 0);
+	CHECK_EQ(stats_of(pool).pin_failures, 1);
+	memset(buf->data, 3, buf->size);
+	dlf_buf_unref(buf);
+	CHECK_EQ(unpins, 0);
+	CHECK_EQ(stats_of(pool).mapped, 0);
+	dlf_pool_unref(pool);
+}
+
+static void a_child_does_not_unpin_what_its_parent_has_pinned(void)
+{
+	dlf_pool *pool = new_pinned_pool(0);
+	dlf_buf *buf = get(pool, 5000);
+	int status;
+
+	fflush(NULL);
+	pid_t child = fork();
+	if (!child) {
+		dlf_buf_unref(buf);
+		_exit(unpins != 0);
+	}
+	CHECK(child > 0);
+	waitpid(child, &status, 0);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	dlf_buf_unref(buf);
+	CHECK_EQ(unpins, 1);
+	dlf_pool_unref(pool);
+}
+
 void test_pool(void)
 {
+	memory_is_pinned_for_as_long_as_it_is_mapped();
+	idle_memory_is_unpinned_with_its_pool();
+	what_cannot_be_pinned_is_lent_all_the_same();
+	a_child_does_not_unpin_what_its_parent_has_pinned();
 	capacities_grow_in_small_steps();
 	buffers_are_aligned_and_writable();
 	memory_is_used_again();
