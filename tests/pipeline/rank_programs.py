@@ -70,7 +70,7 @@ def torch(folder: str) -> dict[str, Any]:
 
 
 def jax(folder: str, address: str, store: str, rank: str, world_size: str) -> dict[str, Any]:
-    """Only jax.distributed tells the truth, until torch.distributed numbers the ranks the other way round."""
+    """Only jax.distributed tells the truth, until torch.distributed has this process alone."""
     os.environ.update(LIES)
     import jax
 
@@ -78,10 +78,8 @@ def jax(folder: str, address: str, store: str, rank: str, world_size: str) -> di
     found = {"initialised": share(folder)}
     import torch.distributed
 
-    other = int(world_size) - 1 - int(rank)
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{store}", rank=other, world_size=int(world_size)
-    )
+    method = f"file://{store}{rank}"
+    torch.distributed.init_process_group("gloo", init_method=method, rank=0, world_size=1)
     found["both"] = share(folder)
     torch.distributed.destroy_process_group()
     return found
