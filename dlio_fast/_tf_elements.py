@@ -114,10 +114,11 @@ class History:
             raise StateError(
                 f"{elements} {what} cannot have come: {total} were handed over since the beginning"
             )
-        for one in self._passes:
-            if rest <= one.count:
-                break
+        passes = iter(self._passes)
+        one = next(passes)
+        while rest > one.count:
             rest -= one.count
+            one = next(passes)
         progress, samples = one.progress, one.samples(rest)
         if self.ahead and (samples >= len(progress.sampler) or (progress.finished and rest == one.count)):
             # The consumer counts what it got, and need not be told of the end to know of it.

@@ -94,7 +94,8 @@ class RaggedField(Field):
         return [flat, *_row_splits(shapes)]
 
     def assembled(self, tensors: Sequence[tf.Tensor]) -> Any:
-        return tf.RaggedTensor.from_nested_row_splits(tensors[0], tensors[1:], validate=False)
+        make = tf.RaggedTensor.from_nested_row_splits  # pyright: ignore[reportAttributeAccessIssue]
+        return make(tensors[0], tensors[1:], validate=False)
 
 
 def _row_splits(shapes: Sequence[tuple[int, ...]]) -> Iterator[Array]:

@@ -11,7 +11,7 @@ import contextlib
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -41,7 +41,11 @@ def generate() -> None:
         np.savez(DATA / f"discs_{file:03d}_of_{FILES}.npz", x=x.astype(np.float32), y=y)
 
 
-def compiled_model() -> keras.Model:
+Model: TypeAlias = Any
+"""A keras.Model, whose own types are too wide to check anything against."""
+
+
+def compiled_model() -> Model:
     """Return a small convolutional network, the same one each time."""
     keras.utils.set_random_seed(1)
     model = keras.Sequential(
@@ -61,6 +65,8 @@ def compiled_model() -> keras.Model:
 
 class Interrupting(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no types
     """Writes a checkpoint after so many steps and stops: the model, and where in the data it is."""
+
+    model: Model
 
     def __init__(self, dataset: DlioTensorFlowDataset, stop_after: int | None):
         super().__init__()
@@ -90,17 +96,19 @@ class Stopped(Exception):
     """The training was interrupted."""
 
 
-def train(stop_after: int | None = None, resume: bool = False) -> keras.Model:
+def restored(dataset: DlioTensorFlowDataset) -> tuple[Model, int]:
+    """Read the checkpoint: return the model and the epoch that goes on, from the data's next batch."""
+    state = json.loads((CHECKPOINT / "data.json").read_text())
+    dataset.load_state_dict(state)
+    return keras.models.load_model(CHECKPOINT / "model.keras"), state["epoch"]
+
+
+def train(stop_after: int | None = None, resume: bool = False) -> Model:
     """Train from the beginning, or from the checkpoint, to the end or for so many steps."""
     dataset = DlioTensorFlowDataset(
         data_folder=DATA, batch_size=BATCH, shuffle=True, seed=7, return_labels=True
     )
-    model, first = compiled_model(), 0
-    if resume:
-        model = keras.models.load_model(CHECKPOINT / "model.keras")
-        state = json.loads((CHECKPOINT / "data.json").read_text())
-        dataset.load_state_dict(state)
-        first = state["epoch"]
+    model, first = restored(dataset) if resume else (compiled_model(), 0)
     callback = Interrupting(dataset, stop_after)
     for epoch in range(first, EPOCHS):  # each is what is left of it, and the next one whole
         batches = dataset.create_dataset()
