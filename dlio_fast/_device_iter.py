@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import threading
-import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +14,6 @@ from jax.sharding import Sharding
 from ._typing import Array, Values
 from .errors import ConfigError, UnsupportedError
 from .pipeline import Loader, Sampler
-from .pipeline.passes import BatchIterator
 
 if TYPE_CHECKING:
     from .jax import DlioJaxDataset
@@ -31,26 +28,6 @@ class Delivered:
 
     batches: int | None = 0
     """As the loader counts them; None once the consumer was told that there are no more."""
-
-
-_begun: weakref.WeakSet[BatchIterator] = weakref.WeakSet()
-
-
-def begin(loader: Loader) -> BatchIterator:
-    """Begin a pass, which the exit of the interpreter ends.
-
-    JAX's caches keep a program's functions, and so all that is global there, until there is nothing left
-    that a pass could end itself with.
-    """
-    batches = iter(loader)
-    _begun.add(batches)
-    return batches
-
-
-@atexit.register
-def _end() -> None:
-    for batches in list(_begun):
-        batches.close()
 
 
 class DeviceIterator(Iterator[Any]):
@@ -71,7 +48,7 @@ class DeviceIterator(Iterator[Any]):
         self._names, self._pack = dataset.names, dataset.pack
         self._shardings = shardings
         self._depth = depth
-        self._batches = begin(dataset.loader)
+        self._batches = iter(dataset.loader)
         if any(not each.is_fully_addressable for each in _each(shardings)):
             _check_alike(dataset.loader, self._batches.progress.sampler)
         _keep_memory(dataset.loader, depth)

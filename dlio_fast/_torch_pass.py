@@ -69,8 +69,8 @@ class Batches(Iterator[Any]):
         if self._iterator is None:
             first, step = self._worker or (0, 1)
             loader = self._dataset.loader
-            loader.begin_at(self.epoch, self.start)
-            self._iterator = loader.batches_from(first + self._done * step, step)
+            at = self.epoch, self.start
+            self._iterator = loader.batches_from(first + self._done * step, step, at)
         return self._iterator
 
     def _fields(self) -> list[Any]:

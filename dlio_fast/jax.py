@@ -23,7 +23,7 @@ try:
     import jax
 except ImportError as error:
     raise MissingDependencyError("dlio_fast.jax needs JAX: pip install dlio-fast[jax]") from error
-from ._device_iter import Delivered, DeviceIterator, Shardings, begin, native
+from ._device_iter import Delivered, DeviceIterator, Shardings, native
 
 __all__ = ["DlioDataSource", "DlioJaxDataset", "JaxIterable", "create_jax_iterable"]
 
@@ -123,7 +123,7 @@ class DlioJaxDataset(Wrapper):
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Any]:
-        batches = map(self._arrays, begin(self.loader))
+        batches = map(self._arrays, iter(self.loader))
         self._delivered = None
         return batches
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import operator
 import os
 import re
@@ -24,6 +23,7 @@ from ..storage.files import FileList, list_files, list_folder
 from ..storage.local import Address, local_path
 from ..storage.memory import shared_pool
 from .batch import SampleList, batch_arrays
+from .lazy import lazy
 
 DLIO_SAMPLE_AXIS = -1
 """In DLIO's NPZ and NPY files the samples lie along the last axis."""
@@ -146,7 +146,7 @@ class Dataset:
         self.__dict__.update(state)
         self._forget()
 
-    @functools.cached_property
+    @lazy
     def files(self) -> FileList:
         """The files, in order; listed when first asked for."""
         # from_files has listed its own
@@ -177,12 +177,12 @@ class Dataset:
             return files.head(wanted)
         return FileList(b"", [os.fsencode(path) for path in own], direct=files.direct)
 
-    @functools.cached_property
+    @lazy
     def format(self) -> Format:
         """The files' format: as given, else by the first file's suffix."""
         return self._format or format_for(self._first_file())
 
-    @functools.cached_property
+    @lazy
     def spec(self) -> FileSpec:
         """What a file holds, from the first with good headers: fields with dtype and shape, samples a file.
 
@@ -249,14 +249,16 @@ class Dataset:
         return batch_arrays(batch, self.spec)
 
     def _read(self, ids: Int64Array) -> _core.Batch:
-        if self._ring is None or self._plan is None or not self._ring.usable():
-            self._ring = _core.Ring(default_threads(self.files.direct), 0, shared_pool())
-            self._plan = self.plan()
+        ring, plan = self._ring, self._plan  # another thread may close the data set meanwhile
+        if ring is None or plan is None or not ring.usable():
+            ring = self._ring = _core.Ring(default_threads(self.files.direct), 0, shared_pool())
+            plan = self._plan = self.plan()
         try:
-            self._ring.submit_batch(self._plan, ids)
-            return self._ring.next_batch(self._plan)
+            ring.submit_batch(plan, ids)
+            return ring.next_batch(plan)
         except BaseException:  # Ctrl-C leaves the batch in the ring: the next call must not get it
-            self.close()
+            self._ring = None
+            ring.close()
             raise
 
     def __iter__(self) -> Iterator[dict[str, Array]]:
@@ -264,9 +266,9 @@ class Dataset:
 
     def close(self) -> None:
         """Stop the threads that ``ds[i]`` started; the next ``ds[i]`` starts others."""
-        if self._ring is not None:
-            self._ring.close()
-            self._ring = None
+        ring, self._ring = self._ring, None
+        if ring is not None:
+            ring.close()
 
     def __repr__(self) -> str:
         what = f"of {len(self.files)} files" if self.folder is None else f"{self.split} {self.folder}"

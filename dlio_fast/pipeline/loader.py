@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import operator
+import os
+import threading
 import weakref
-from collections import Counter
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
 from .. import _core
 from .._limits import cpu_count, default_threads, memory_limit
-from .._log import log_fallbacks
 from .._pinning import Pinning, not_pinned
 from .._ranks import find_ranks
 from ..errors import ClosedError
 from .dataset import Dataset
 from .defaults import SHUFFLE_WINDOW, config_defaults
+from .lazy import lazy
 from .passes import COUNTERS, BatchIterator
+from .running import Passes
 from .sampler import Sampler
 from .state import Progress, State, make_state, read_state
-from .transform import Transform, TransformAhead, TransformSettings
+from .transform import Transform, TransformSettings
 
 logger = logging.getLogger("dlio_fast")
 
@@ -164,16 +165,19 @@ class Loader:
         self.pinning: Pinning = not_pinned
         self._pool: _core.Pool | None = None
         self._plan: _core.Plan | None = None
-        self._running: weakref.WeakSet[BatchIterator] = weakref.WeakSet()
-        self._ending: list[TransformAhead] = []  # of passes that were dropped
         self._progress: Progress | None = None
         """Of the latest pass; None: the next one is to begin where it was told to."""
-        self._past: Counter[Any] = Counter()
-        self._last_ring: dict[str, Any] = {}
+        self.passes = Passes()
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:  # in this process
+        self._beginning = threading.RLock()
+        self.passes.forget()
+        _loaders.add(self)
 
     # -- settings that need the files --
 
-    @functools.cached_property
+    @lazy
     def threads(self) -> int:
         """Worker threads at most."""
         return self._threads or default_threads(self.dataset.files.direct)
@@ -183,7 +187,7 @@ class Loader:
         """Bytes of a full batch; an estimate from the first file where sizes differ."""
         return self.batch_size * sum(field.nbytes for field in self.dataset.spec.fields)
 
-    @functools.cached_property
+    @lazy
     def prefetch_bytes(self) -> int:
         """The byte budget of what is in flight."""
         if self._prefetch_bytes is not None:
@@ -295,15 +299,24 @@ class Loader:
     def __iter__(self) -> BatchIterator:
         return self.batches_from(0, 1)
 
-    def batches_from(self, first: int, step: int) -> BatchIterator:
-        """Iterate over every step-th batch of the pass, beginning with the first-th: a worker's share."""
+    def batches_from(self, first: int, step: int, at: tuple[int, int] | None = None) -> BatchIterator:
+        """Iterate over every step-th batch of the pass, from the first-th on: a worker's share.
+
+        `at` is where the pass begins, as :meth:`begin_at` has it.
+        """
         if self._closed:
             raise ClosedError("the loader is closed")
-        self._await_ending()
-        iterator = BatchIterator(self, self._next_epoch, self._next_start, first, step)
-        self._progress = iterator.progress
-        self._epoch, self._next_epoch, self._next_start = self._next_epoch, self._next_epoch + 1, 0
-        self._running.add(iterator)
+        self.passes.await_ending()
+        with self._beginning:  # each pass has an epoch of its own
+            if at is not None:
+                self.begin_at(*at)
+            iterator = BatchIterator(self, self._next_epoch, self._next_start, first, step)
+            self.passes.add(iterator)
+            self._progress = iterator.progress
+            self._epoch, self._next_epoch, self._next_start = self._next_epoch, self._next_epoch + 1, 0
+        if self._closed:  # by another thread, which may have missed this one
+            iterator.close()
+            raise ClosedError("the loader is closed")
         return iterator
 
     def stats(self) -> dict[str, Any]:
@@ -317,10 +330,7 @@ class Loader:
         and the last ``fallback_reason``, ``latency_histogram`` of the reads (buckets of a quarter octave
         of microseconds), the pool's ``pool`` figures.
         """
-        counts: Counter[Any] = Counter(self._past)
-        last = dict(self._last_ring)
-        for iterator in self._running:
-            last = iterator.add_to(counts) or last
+        counts, last = self.passes.counts()
         histogram = [counts.pop(("latency", i), 0) for i in range(_core.LATENCY_BUCKETS)]
         return {
             "epoch": self._epoch,
@@ -347,11 +357,12 @@ class Loader:
         }
 
     def close(self) -> None:
-        """Stop all threads and end running passes. Batches already delivered stay valid."""
+        """Stop all threads and end running passes. Batches already delivered stay valid.
+
+        A `transform` that is running is waited for.
+        """
         self._closed = True
-        for iterator in list(self._running):
-            iterator.close()
-        self._await_ending()
+        self.passes.close()
         self._pool = self._plan = None
 
     def __enter__(self) -> Loader:
@@ -363,11 +374,12 @@ class Loader:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        gone = ("_pool", "_plan", "_running", "_ending")
+        gone = ("_pool", "_plan", "_beginning")
         return {k: v for k, v in self.__dict__.items() if k not in gone}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _pool=None, _plan=None, _running=weakref.WeakSet(), _ending=[])
+        self.__dict__.update(state, _pool=None, _plan=None)
+        self._begin_anew()
 
     def resources(self) -> tuple[_core.Plan, _core.Pool]:
         """The plan and the pool, made when first needed, and anew after a fork."""
@@ -385,15 +397,11 @@ class Loader:
             )  # fmt: skip
         return plan, pool
 
-    def retire(self, iterator: BatchIterator, ending: TransformAhead | None) -> None:
-        """Take over the counters of a pass that has ended, and what is still ending of it."""
-        ring = iterator.add_to(self._past)
-        log_fallbacks(ring)
-        self._last_ring = ring or self._last_ring
-        self._running.discard(iterator)
-        if ending is not None:
-            self._ending.append(ending)
 
-    def _await_ending(self) -> None:
-        while self._ending:
-            self._ending.pop().close(wait=True)
+def _begin_anew() -> None:
+    for loader in list(_loaders):
+        loader._begin_anew()
+
+
+_loaders: weakref.WeakSet[Loader] = weakref.WeakSet()
+os.register_at_fork(after_in_child=_begin_anew)  # another thread of the parent's may hold the lock for ever

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import threading
@@ -9,6 +10,7 @@ import time
 import weakref
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
@@ -40,7 +42,8 @@ COUNTED = ("batches", "samples", "stall_seconds", "transform_seconds")
 class BatchIterator(Iterator[Fields]):
     """One pass, or a worker's share of one; made by iterating over a :class:`Loader`.
 
-    Threads may share it: each batch goes to one of them.
+    Threads may share it: each batch goes to one of them. A signal handler that raises in the middle of
+    it (Ctrl-C) leaves it whole, and the next call goes on with the same batch.
 
     Parameters
     ----------
@@ -52,18 +55,21 @@ class BatchIterator(Iterator[Fields]):
         Batches first, first + step, ... are delivered.
     """
 
+    _exiting = False  # the interpreter is
+
     def __init__(self, loader: Loader, epoch: int, start: int, first: int = 0, step: int = 1):
         sampler = loader.sampler_from(start)
         self.progress = Progress(sampler, epoch, loader.batch_size, (first, step) == (0, 1))
         self._loader = loader
         self._taking = threading.Lock()  # never held by close(): it ends the wait of who holds it
         self._counts: dict[str, Any] = dict.fromkeys(COUNTED, 0)
+        self._closed = self._cut_short = self._inherited = False
         self._source = Source(loader, sampler, epoch, first, step)
         self._ahead: TransformAhead | None = None
-        if loader.transform is not None and not self._source.exhausted:
-            self._ahead = TransformAhead(self._source.take, loader.transform, loader.resources()[1])
-        self._closed = self._cut_short = self._inherited = False
         _passes.add(self)
+        if loader.transform is not None and not self._source.exhausted:
+            self._ahead = TransformAhead(self._source, loader.transform)
+            self._ahead.start()
 
     def __next__(self) -> Fields:
         if self._inherited:
@@ -72,24 +78,29 @@ class BatchIterator(Iterator[Fields]):
             with self._taking:
                 return self._next()
         except StopIteration:
-            self.progress.finished = True
-            self.close()
-            raise
+            pass
+        self.progress.finished = True
+        self.close()
+        raise StopIteration
 
     def _next(self) -> Fields:
-        if self._cut_short and not self.progress.finished:
+        if self.progress.finished:
+            raise StopIteration
+        if self._cut_short:
             raise ClosedError("the pass was closed before its end")
-        if self._ahead is None:
-            done, fields = self._source.take()
-        else:
-            asked = time.perf_counter()
-            (done, fields), seconds = self._ahead.next()
-            self._counts["stall_seconds"] += time.perf_counter() - asked
-            self._counts["transform_seconds"] += seconds
-        self.progress.delivered = done
+        feed = self._ahead or self._source
+        asked = time.perf_counter()
+        taken = feed.peek()
+        waited = time.perf_counter() - asked if self._ahead else 0.0  # else the ring knows better
+        # What follows calls nothing else: a signal handler that raises comes before it, and the batch is
+        # still the next one, or after it, and the batch is delivered.
+        feed.advance()
+        self.progress.delivered = taken.done
         self._counts["batches"] += 1
-        self._counts["samples"] += len(next(iter(fields.values())))
-        return fields
+        self._counts["samples"] += taken.samples
+        self._counts["stall_seconds"] += waited
+        self._counts["transform_seconds"] += taken.seconds
+        return taken.fields
 
     def places(self, number: int) -> Sequence[int] | None:
         """Where in what was asked for the samples of the pass's number-th batch lay; None: it has all."""
@@ -110,18 +121,21 @@ class BatchIterator(Iterator[Fields]):
         return ring
 
     def close(self) -> None:
-        """End the pass: stop its threads and drop what is in flight."""
+        """End the pass: stop its threads and drop what is in flight.
+
+        A transform that is running is waited for.
+        """
         self._close(wait=True)
 
     def _close(self, wait: bool) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        self._cut_short = self._ahead is not None or not self._source.exhausted
-        self._source.close()
-        if self._ahead is not None and not self._inherited:
-            self._ahead.close(wait)
-        self._loader.retire(self, None if wait or self._inherited else self._ahead)
+        # Nothing here minds being done twice: a signal handler may raise at any point of it.
+        if not self._closed:
+            self._cut_short = self._ahead is not None or not self._source.exhausted
+            self._closed = True
+        try:
+            (self._ahead or self._source).close(wait)
+        finally:
+            self._loader.passes.retire(self, self._ahead)
 
     def inherit(self) -> None:
         """In a forked child: the pass is the parent's, and so may be the lock's holder."""
@@ -129,8 +143,10 @@ class BatchIterator(Iterator[Fields]):
         self._inherited = True
 
     def __del__(self) -> None:
+        # At the exit of the interpreter there may be no modules left to close it with (JAX's caches keep
+        # all that is global in a program that long); the ring ends its threads by itself.
         # The collector may run in a thread of the transform's, which cannot wait for itself.
-        if getattr(self, "_closed", True) is False:
+        if not self._exiting and getattr(self, "_source", None) is not None:
             self._close(wait=False)
 
 
@@ -139,32 +155,41 @@ class Source:
 
     It knows nothing of its :class:`BatchIterator`, so that dropping that ends the pass even while the
     threads of a transform still hold this.
+
+    A signal handler that raises must find it whole. So there is no call between two changes that belong
+    together, or they are one call into C, which Python runs no handler in.
     """
 
     def __init__(self, loader: Loader, sampler: Sampler, epoch: int, first: int, step: int):
         self._sampler, self._epoch = sampler, epoch
         self._batch_size, self._raise = loader.batch_size, loader.on_error == "raise"
-        self._position = first * self._batch_size
-        self._stride = step * self._batch_size
+        self._first, self._step = first, step
         self._end = len(sampler)
-        self._pending: deque[Int64Array] = deque()
-        self._failures: deque[Exception] = deque()
-        self._rest: _core.Batch | None = None
+        self._pending: deque[Int64Array] = deque()  # what is in the ring: the samples asked for
+        # what has come out of it, with these; the first is the next one
+        self._got: deque[tuple[_core.Batch, Int64Array]] = deque()
         self.places: dict[int, list[int]] = {}
         """Of batches that lack samples: where those lay that it has."""
+        self._failures: list[Exception] | None = None  # of the next one; None: not looked at yet
         self._taken = 0
         self._skipped = 0
         self._ring: _core.Ring | None = None
         if self.more:
-            self._plan, pool = loader.resources()
+            self._plan, self.pool = loader.resources()
             self._spec = loader.dataset.spec
             cache = loader.cache_bytes
             budget = loader.prefetch_bytes - cache
-            self._ring = _core.Ring(loader.threads, budget, pool, cache)
+            self._ring = _core.Ring(loader.threads, budget, self.pool, cache)
             batch_bytes = self._plan.batch_bytes(loader.batch_size) or loader.batch_bytes
             fitting = budget // max(1, batch_bytes + loader.scratch_bytes)
             self._max_pending = min(max(1, fitting), MAX_PENDING)
             self._submit()
+
+    @property
+    def _position(self) -> int:
+        """The first sample of the next batch to be submitted."""
+        submitted = self._taken + len(self._got) + len(self._pending)
+        return (self._first + submitted * self._step) * self._batch_size
 
     @property
     def more(self) -> bool:
@@ -174,56 +199,83 @@ class Source:
     @property
     def exhausted(self) -> bool:
         """Whether all has been taken."""
-        return not (self.more or self._pending or self._failures) and self._rest is None
+        return not (self.more or self._pending or self._got)
 
     def _submit(self) -> None:
         """Keep the ring full."""
         assert self._ring is not None
         while self.more and len(self._pending) < self._max_pending:
+            before = len(self._pending)
             count = min(self._batch_size, self._end - self._position)
             ids = self._sampler.ids(self._epoch, self._position, count)
-            if not self._ring.submit_batch(self._plan, ids):
+            # Noted if it is accepted.
+            self._pending.extend(compress([ids], map(self._ring.submit_batch, [self._plan], [ids])))
+            if len(self._pending) == before:
                 break
-            self._pending.append(ids)
-            self._position += self._stride
+
+    def _receive(self) -> None:
+        """Wait for the ring's next batch."""
+        assert self._ring is not None
+        # Noted as it is taken out of the others.
+        self._got.extend(
+            zip(map(self._ring.next_batch, [self._plan]), map(deque.popleft, [self._pending]), strict=False)
+        )
 
     def take(self) -> Taken:
-        """Return the next batch that is not empty, or raise the next failure."""
-        while True:
-            batch = self._wait() if self._rest is None else self._rest
-            if self._failures:
-                raise self._failures.popleft()
-            self._rest = None
-            self._taken += 1
-            if len(batch):
-                return self._taken, batch_arrays(batch, self._spec)
+        """Return the next batch that is not empty, or raise the next failure; StopIteration at the end."""
+        taken = self.peek()
+        self.advance()
+        return taken
 
-    def _wait(self) -> _core.Batch:
-        """Wait for the next batch, set it and what failed in it aside, and fill the ring again."""
-        if not self._pending:
-            raise StopIteration
-        assert self._ring is not None
-        batch = self._ring.next_batch(self._plan)
-        ids = self._pending.popleft()
+    def peek(self) -> Taken:
+        """As :meth:`take`, but the batch stays the next one until :meth:`advance`."""
+        while True:
+            if not self._got:
+                if not self._pending:
+                    raise StopIteration
+                self._receive()
+            self._submit()
+            if self._failures is None:
+                self._look(*self._got[0])
+            if self._failures:
+                error = self._failures[0]
+                del self._failures[0]
+                try:
+                    raise error
+                finally:
+                    del error  # whose traceback refers to this frame
+            if len(self._got[0][0]):
+                return self._as_taken(self._got[0][0])
+            self.advance()
+
+    def advance(self) -> None:
+        """Let go of the next batch. Calls nothing: a signal handler that raises comes before or after."""
+        del self._got[0]
+        self._failures = None
+        self._taken += 1
+
+    def _look(self, batch: _core.Batch, ids: Int64Array) -> None:
+        """Set what failed in the next batch aside."""
         failures = batch.failures()
         if failures:
             batch.compact()
             self.places[self._taken + 1] = _places(batch.samples(), ids)
-            if self._raise:
-                self._failures.extend(error for error, _ in failures)
-            for error, samples in failures:
-                self._skipped += samples
-                logger.warning("%d sample(s) skipped: %s", samples, error)
-        self._rest = batch
-        self._submit()
-        return batch
+        errors: list[Exception] = [error for error, _ in failures] if self._raise else []
+        skipped = sum(samples for _, samples in failures)
+        self._failures = errors
+        self._skipped += skipped
+        for error, samples in failures:
+            logger.warning("%d sample(s) skipped: %s", samples, error)
+
+    def _as_taken(self, batch: _core.Batch) -> Taken:
+        return Taken(self._taken + 1, len(batch), batch_arrays(batch, self._spec))
 
     def stats(self) -> dict[str, Any]:
         """The ring's figures, and the samples that were left out."""
         ring = self._ring.stats() if self._ring else {}
         return {**ring, "skipped_samples": self._skipped}
 
-    def close(self) -> None:
+    def close(self, wait: bool = True) -> None:
         """Stop the ring's threads; who waits for a batch gets a ClosedError."""
         if self._ring is not None:
             self._ring.close()
@@ -238,6 +290,11 @@ def _places(kept: Sequence[int], ids: Int64Array) -> list[int]:
 def _mark_inherited() -> None:
     for one in list(_passes):
         one.inherit()
+
+
+@atexit.register
+def _at_exit() -> None:
+    BatchIterator._exiting = True
 
 
 _passes: weakref.WeakSet[BatchIterator] = weakref.WeakSet()

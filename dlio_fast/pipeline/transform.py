@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,11 +18,9 @@ from .._typing import Array, Fields, Values
 from ..errors import ClosedError
 
 Transform = Callable[[Any], Mapping[str, Any]]
-Taken = tuple[int, Fields]
-"""How many batches are done with this one, and its fields."""
 
-Slot: TypeAlias = "Future[tuple[Taken, float] | None]"
-"""Where a batch is delivered, with the seconds its transform took; None at the end."""
+EXIT_SECONDS = 5
+"""How long the exit of the interpreter waits for transforms that are running."""
 
 
 @dataclass(frozen=True)
@@ -34,105 +32,229 @@ class TransformSettings:
     threads: int
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A batch that was taken."""
+
+    done: int
+    """Batches of the pass that are done with this one."""
+    samples: int
+    """How many were read for it."""
+    fields: Fields
+    seconds: float = 0.0
+    """What its transform took."""
+
+
+Outcome = Taken | BaseException | None
+"""What taking a batch comes to; None: there are no more."""
+
+
+class Taking(Protocol):
+    """What batches are taken from, by one thread at a time."""
+
+    pool: _core.Pool
+    """Where memory for batches of transformed samples comes from."""
+
+    def take(self) -> Taken:
+        """Return the next batch; StopIteration at the end."""
+
+    def close(self, wait: bool) -> None:
+        """End the wait of who is in take()."""
+
+
+WAIT_SECONDS = 0.05
+"""How long a wait lasts before Python may look at signals: one that comes just before it does not end it."""
+
+
+class Slot:
+    """Where a batch is delivered, and the link to the place of the one after it.
+
+    A signal handler that raises cannot leave it half done: the lock, held until there is something, is only
+    there to be woken by.
+    """
+
+    __slots__ = ("_empty", "_filled", "next", "outcome")
+
+    def __init__(self) -> None:
+        self._empty = threading.Lock()
+        self._empty.acquire()
+        self._filled = False
+        self.outcome: Outcome = None
+        self.next: Slot | None = None
+
+    def fill(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        self._filled = True
+        self._empty.release()
+
+    def wait(self) -> None:
+        while not self._filled:
+            if self._empty.acquire(timeout=WAIT_SECONDS):
+                self._empty.release()
+
+
 class TransformAhead:
     """Takes batches from a source, and gives them out in the same order, transformed.
 
     The threads themselves take from the source, so that the consumer waits for nothing but the batch
-    whose turn it is.
-
-    Parameters
-    ----------
-    take : callable
-        The next batch of the source; StopIteration at its end. Called by one thread at a time.
-    settings : TransformSettings
-    pool : Pool
-        Where memory for batches of transformed samples comes from.
+    whose turn it is. They are daemons, which the exit of the interpreter waits for only so long.
     """
 
-    def __init__(self, take: Callable[[], Taken], settings: TransformSettings, pool: _core.Pool):
-        self._take, self._settings, self._pool = take, settings, pool
+    def __init__(self, source: Taking, settings: TransformSettings):
+        self._source, self._settings = source, settings
         self._taking = threading.Lock()
-        self._slots: deque[Slot] = deque()  # in the order of delivery
-        self._unfilled: deque[Slot] = deque()  # of these, those whose batch nobody has taken yet
-        self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="dlio_fast transform")
-        for _ in range(settings.threads + 1):
-            self._begin()
+        # The collector, too, may call close(), in any thread and at any point: it takes no lock, and this
+        # kind of queue lets it.
+        self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._head = self._tail = Slot()  # the consumer's and the threads' end of the slots
+        self._taken = self._delivered = 0
+        self._stopped = self._ended = self._exiting = False
+        self._threads: list[Worker] = []
 
-    def _begin(self) -> None:
-        """Let a thread take and transform one batch more."""
-        slot: Slot = Future()
-        self._slots.append(slot)
-        self._unfilled.append(slot)
-        try:
-            self._threads.submit(self._work)
-        except RuntimeError:  # closed, or the interpreter is about to exit
-            self._fail_unfilled()
+    def start(self) -> None:
+        """Start the threads; apart, so that who is interrupted here has something to close."""
+        for _ in range(self._settings.threads):
+            worker = Worker(self)
+            try:
+                worker.start()
+            except RuntimeError:  # the system has no more; fewer than asked for will do, none will not
+                if not self._threads:
+                    raise
+                return
+            self._threads.append(worker)
 
-    def _work(self) -> None:
+    def work(self) -> bool:
+        """Take a batch and transform it; False: there are no more."""
         with self._taking:  # batches come in the order of the slots
-            try:
-                slot = self._unfilled.popleft()
-            except IndexError:  # closed
-                return
-            try:
-                done, fields = self._take()
-            except StopIteration:
-                slot.set_result(None)
-                return
-            except BaseException as error:
-                slot.set_exception(error)
-                return
+            while not self._stopped and self._taken - self._delivered > self._settings.threads:
+                self._calls.get()
+            if self._ended:
+                return False
+            outcome = None if self._stopped else _outcome(self._source.take)
+            slot = self._tail
+            if outcome is None or self._stopped:
+                outcome, self._ended = None, True
+            else:
+                self._tail = slot.next = Slot()
+                self._taken += 1
+                with contextlib.suppress(queue.Empty):  # one call for each batch, or they would pile up
+                    self._calls.get_nowait()
+        if isinstance(outcome, Taken):
+            outcome = _outcome(self._transformed, outcome)
+        slot.fill(outcome)
+        del slot, outcome  # the traceback of an exception refers to this frame
+        return not self._ended
+
+    def _transformed(self, taken: Taken) -> Taken:
         began = time.perf_counter()
         try:
-            fields = apply(self._settings, fields, self._pool)
-            slot.set_result(((done, fields), time.perf_counter() - began))
+            fields = apply(self._settings, taken.fields, self._source.pool)
         except BaseException as error:
-            error.add_note(f"in the transform of batch {done - 1} of the pass")
-            slot.set_exception(error)
-
-    def next(self) -> tuple[Taken, float]:
-        """Wait for the next batch; with it come the seconds that its transform took."""
-        slot = self._slots[0]
-        try:
-            result = slot.result()
-        except BaseException:
-            if slot.done():  # the wait itself may have been interrupted
-                self._advance()
+            error.add_note(f"in the transform of batch {taken.done - 1} of the pass")
             raise
-        if result is None:
-            raise StopIteration
-        self._advance()
-        return result
+        return Taken(taken.done, taken.samples, fields, time.perf_counter() - began)
 
-    def _advance(self) -> None:
-        self._slots.popleft()
-        self._begin()
+    def peek(self) -> Taken:
+        """Wait for the next batch, which stays the next one until :meth:`advance`."""
+        self._calls.put(None)  # what was delivered before has made room
+        slot = self._head
+        slot.wait()
+        outcome = slot.outcome
+        if isinstance(outcome, Taken):
+            return outcome
+        if outcome is None:
+            if self._exiting and threading.current_thread().daemon:
+                threading.Event().wait()  # the exit of the interpreter ends such threads without a word
+            raise ClosedError("the pass was closed before its end") if self._stopped else StopIteration
+        self.advance()
+        try:
+            raise outcome
+        finally:
+            del slot, outcome  # they refer to the exception, whose traceback refers to this frame
 
-    def _fail_unfilled(self) -> None:
-        while self._unfilled:
-            # No lock: this may run in a collector that has interrupted who holds it.
-            with contextlib.suppress(IndexError):
-                self._unfilled.popleft().set_exception(ClosedError("the pass was closed before its end"))
+    def advance(self) -> None:
+        """Let go of the next batch. Calls nothing: a signal handler that raises comes before or after."""
+        self._head = self._head.next or self._head
+        self._delivered += 1
+
+    @property
+    def running(self) -> bool:
+        """Whether there are threads."""
+        return any(thread.is_alive() for thread in self._threads)
 
     def close(self, wait: bool) -> None:
-        """Begin no more; with `wait`, until what is running has ended. The source is closed before."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        self._fail_unfilled()
+        """Begin no more, and drop what is ready; with `wait`, until what is running has ended."""
+        self._stopped = True
+        self._source.close(wait)
+        self._calls.put(None)  # to the one thread that may be waiting: the others wait for its lock
+        self._head = self._tail
         if wait:
-            self._threads.shutdown(wait=True)
+            self.join()
+
+    def end_with_interpreter(self) -> None:
+        """As :meth:`close`, at the exit."""
+        self._exiting = True
+        self.close(wait=False)
+
+    def join(self, seconds: float | None = None) -> None:
+        """Wait for the threads, but for the caller's own."""
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(seconds)
+
+
+class Worker(threading.Thread):
+    """A thread that transforms."""
+
+    def __init__(self, ahead: TransformAhead):
+        super().__init__(name="dlio_fast transform", daemon=True)
+        self.ahead: TransformAhead | None = ahead
+
+    def run(self) -> None:
+        assert self.ahead is not None
+        try:
+            while self.ahead.work():
+                pass
+        finally:
+            self.ahead = None  # which refers to its threads
+
+
+def _outcome(function: Callable[..., Taken], *arguments: Any) -> Outcome:
+    try:
+        return function(*arguments)
+    except StopIteration:
+        return None
+    except BaseException as error:
+        return error
+
+
+@atexit.register
+def _at_exit() -> None:
+    """End all transforms while there is an interpreter for them to run in."""
+    workers = [thread for thread in threading.enumerate() if isinstance(thread, Worker)]
+    for worker in workers:
+        if (ahead := worker.ahead) is not None:
+            ahead.end_with_interpreter()
+    end = time.monotonic() + EXIT_SECONDS
+    for worker in workers:
+        worker.join(max(0.0, end - time.monotonic()))
 
 
 def apply(settings: TransformSettings, fields: Fields, pool: _core.Pool) -> Fields:
     """Transform one batch."""
     if not settings.per_sample:
-        return _named(settings.function(fields))
+        return _called(settings.function, fields)
     count = len(next(iter(fields.values())))
     samples = [{name: values[i] for name, values in fields.items()} for i in range(count)]
-    done = [_named(settings.function(sample)) for sample in samples]
+    done = [_called(settings.function, sample) for sample in samples]
     return {name: _together([np.asarray(sample[name]) for sample in done], pool) for name in done[0]}
 
 
-def _named(result: Mapping[str, Any]) -> dict[str, Any]:
+def _called(function: Transform, fields: Fields) -> dict[str, Any]:
+    try:
+        result = function(fields)
+    except StopIteration as error:  # would be taken for the end of the epoch
+        raise RuntimeError("the transform raised StopIteration") from error
     if not isinstance(result, Mapping) or not result:
         raise TypeError(f"a transform returns a mapping of fields to arrays, not {type(result).__name__}")
     return dict(result)
