@@ -51,10 +51,12 @@ def tensors(name: str, value: Values) -> torch.Tensor | list[torch.Tensor]:
 
 
 def tensor(name: str, array: Array) -> torch.Tensor:
-    """Return a tensor over an array's memory; big-endian elements are swapped in place."""
+    """Return a tensor over an array's memory; of a big-endian, read-only or reversed one over a copy."""
     dtype = array.dtype
     if not dtype.isnative:
-        array = array.byteswap(inplace=True).view(dtype.newbyteorder("="))
+        array = array.astype(dtype.newbyteorder("="))
+    if not array.flags.writeable or any(stride < 0 for stride in array.strides):
+        array = array.copy()
     try:
         return torch.from_numpy(array)
     except TypeError:
