@@ -19,6 +19,8 @@ from .config import Config
 from .errors import DlioFastError, MissingDependencyError, StateError
 from .pipeline.batch import SampleList
 from .pipeline.state import State
+from .pipeline.transform import apply
+from .storage.memory import shared_pool
 
 try:
     import torch
@@ -218,10 +220,15 @@ class DlioPyTorchMapDataset(torch.utils.data.Dataset[Any]):
 
     def __getitems__(self, indices: Sequence[int]) -> SampleList:
         """Several samples, read together."""
-        whole = self.dataset.dataset.batch(indices)
+        if not len(indices):
+            return SampleList([], None)
+        loader = self.dataset.loader
+        whole = self.dataset.dataset.batch(indices, verify=loader.verify)
+        if loader.transform is not None:
+            whole = apply(loader.transform, whole, shared_pool())
         fields = self.dataset.converted(whole)
         samples = [self.dataset.pack(values) for values in zip(*map(unbound, fields), strict=True)]
-        return SampleList(samples, self.dataset.pack(fields) if fields else None)
+        return SampleList(samples, self.dataset.pack(fields))
 
 
 class DlioPyTorchBatches(IterableDataset[Any]):

@@ -136,6 +136,7 @@ class Dataset:
     def _forget(self) -> None:
         self._ring: _core.Ring | None = None
         self._plan: _core.Plan | None = None
+        self._verify = True
         self._lock = threading.Lock()
         _datasets.add(self)
 
@@ -234,7 +235,7 @@ class Dataset:
         samples = [{name: _sample(v, i) for name, v in fields.items()} for i in range(len(indices))]
         return SampleList(samples, fields)
 
-    def batch(self, indices: Sequence[int]) -> Fields:
+    def batch(self, indices: Sequence[int], *, verify: bool = True) -> Fields:
         """At least one sample, put together as :class:`dlio_fast.Loader` does."""
         n = len(self)
         wanted = [operator.index(i) for i in indices]
@@ -243,16 +244,18 @@ class Dataset:
                 raise SampleError(f"sample {i} is out of range: the data set has {n} samples")
         ids = np.array([i + n if i < 0 else i for i in wanted], np.int64)
         with self._lock:
-            batch = self._read(ids)
+            batch = self._read(ids, verify)
         for error, _ in batch.failures():
             raise error
         return batch_arrays(batch, self.spec)
 
-    def _read(self, ids: Int64Array) -> _core.Batch:
+    def _read(self, ids: Int64Array, verify: bool) -> _core.Batch:
         ring, plan = self._ring, self._plan  # another thread may close the data set meanwhile
-        if ring is None or plan is None or not ring.usable():
+        if ring is None or not ring.usable():
             ring = self._ring = _core.Ring(default_threads(self.files.direct), 0, shared_pool())
-            plan = self._plan = self.plan()
+        if plan is None or self._verify != verify:
+            plan, self._verify = self.plan(verify=verify), verify
+            self._plan = plan
         try:
             ring.submit_batch(plan, ids)
             return ring.next_batch(plan)
