@@ -8,8 +8,10 @@ a tensor over the same memory, and any other is copied.
 from __future__ import annotations
 
 import atexit
+import ctypes
 import itertools
 import threading
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -34,8 +36,6 @@ class _Running:
         self._begin = begin
         self._numbers = itertools.count()
         self._elements: dict[int, Elements] = {}
-        self._left = threading.Condition()
-        self._inside = 0
         self._exiting = False
         _all.add(self)
 
@@ -45,17 +45,10 @@ class _Running:
         return np.int64(number)
 
     def next(self, number: np.int64) -> list[Array]:
-        with self._left:
-            self._inside += 1
-        try:
-            if self._exiting:
-                self._elements.pop(int(number), None)
-                raise StopIteration  # which is how TensorFlow learns of the end
-            return next(self._elements[int(number)])
-        finally:
-            with self._left:
-                self._inside -= 1
-                self._left.notify_all()
+        if self._exiting:
+            self._elements.pop(int(number), None)
+            raise StopIteration  # which is how TensorFlow learns of the end
+        return next(self._elements[int(number)])
 
     def end(self, number: np.int64) -> np.int64:
         elements = self._elements.pop(int(number), None)
@@ -63,31 +56,50 @@ class _Running:
             elements.close()
         return number
 
-    def exit(self) -> None:
-        """Let no thread of TensorFlow's be in Python any more.
-
-        An iterator that still lives when the interpreter goes waits for its threads, and one of these that
-        then waits for the interpreter's lock never gets it: the process would not end.
-        """
+    def exit(self) -> bool:
+        """End all iterations; tell whether TensorFlow has yet to hear of it."""
         self._exiting = True
         for elements in list(self._elements.values()):
             elements.close()
-        with self._left:
-            # One that has taken all that it wants ahead does not call again, and is not waited for longer.
-            self._left.wait_for(lambda: not (self._elements or self._inside), LAST_CALL)
-            self._left.wait_for(lambda: not self._inside, LONGEST_CALL)
+        return bool(self._elements)
 
+
+_all: weakref.WeakSet[_Running] = weakref.WeakSet()
 
 LAST_CALL, LONGEST_CALL = 0.1, 10.0
 """Seconds to wait at exit for a thread that is about to ask for an element, and for one that has asked."""
 
-_all: weakref.WeakSet[_Running] = weakref.WeakSet()
-
 
 @atexit.register
 def _exit() -> None:
-    for running in list(_all):
-        running.exit()
+    """Let no thread of TensorFlow's be in Python, or wait to be, when the interpreter goes.
+
+    An iterator that lives till then waits for its threads, and a thread that wants the interpreter's lock
+    then never gets it: the process would not end.
+    """
+    begun = time.monotonic()
+    unheard = any([running.exit() for running in list(_all)])
+    while (unheard or foreign_threads()) and time.monotonic() - begun < LONGEST_CALL:
+        time.sleep(0.001)  # lets go of the lock
+        # A thread that has taken all that it wants ahead does not call again, and never hears.
+        unheard = time.monotonic() - begun < LAST_CALL and any([running.exit() for running in list(_all)])
+
+
+def foreign_threads() -> int:
+    """Return how many threads are in Python, or wait for its lock, without being Python's own."""
+    python = ctypes.pythonapi
+    for function in (
+        python.PyInterpreterState_Get,
+        python.PyInterpreterState_ThreadHead,
+        python.PyThreadState_Next,
+    ):
+        function.restype = ctypes.c_void_p
+    state = python.PyInterpreterState_ThreadHead(ctypes.c_void_p(python.PyInterpreterState_Get()))
+    states = 0
+    while state:
+        states += 1
+        state = python.PyThreadState_Next(ctypes.c_void_p(state))
+    return max(0, states - threading.active_count())
 
 
 def dataset_over(
