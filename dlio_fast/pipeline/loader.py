@@ -56,8 +56,7 @@ class Loader:
         Default ``reader.seed``, then ``train.seed`` of the config, else 0.
     drop_last : bool, optional
         Deliver full batches only, and as many on every rank; what is over is left out. Default
-        ``reader.drop_last``, else False: every sample comes exactly once an epoch over all ranks, which
-        may differ by a sample, and so by a batch.
+        ``reader.drop_last``, else False: every sample comes exactly once over all ranks, which may differ.
     pad : bool
         Every rank gets as many samples as the one that has most: those that lack one repeat samples from
         the beginning of the epoch.
@@ -66,9 +65,8 @@ class Loader:
         order. "contiguous": each takes one run of that order. "hash": each has files of its own, the same
         in every epoch (good for caches on the node); ranks differ by a file at most.
     rank, world_size : int, optional
-        This process's share. Default: as torch.distributed or jax.distributed say where they are
-        initialised, else as the launcher's environment does (torchrun, Open MPI, MPICH, a Slurm step), else
-        0 of 1.
+        This process's share. Default: as torch.distributed or jax.distributed say, else the launcher's
+        environment (torchrun, Open MPI, MPICH, a Slurm step), else 0 of 1.
     shard : bool
         False: read everything in this process whatever was launched, for those who share out themselves.
     threads : int, optional
@@ -87,8 +85,7 @@ class Loader:
     transform_per : str
         "batch" or "sample": what `transform` is called on. Transformed samples are put together again.
     transform_threads : int, optional
-        Default: as many as there are cores. So many batches, and one more, are held beyond
-        `prefetch_bytes`.
+        Default: as many as there are cores. As many batches and one are held beyond `prefetch_bytes`.
 
     Yields
     ------
@@ -99,8 +96,7 @@ class Loader:
 
     Notes
     -----
-    The order of the samples depends on `seed` and epoch alone (and on `shuffle_window` where there is one),
-    not on threads, prefetching, workers or batch size.
+    The order of the samples depends on `seed` and epoch alone, and on `shuffle_window` where there is one.
     """
 
     def __init__(
@@ -165,8 +161,9 @@ class Loader:
         self.pinning: Pinning = not_pinned
         self._pool: _core.Pool | None = None
         self._plan: _core.Plan | None = None
-        self._progress: Progress | None = None
-        """Of the latest pass; None: the next one is to begin where it was told to."""
+        self._progress: Progress | None = (
+            None  # of the latest pass, until the next one is told where to begin
+        )
         self.passes = Passes()
         self._begin_anew()
 
@@ -386,15 +383,14 @@ class Loader:
         plan, pool = self._plan, self._pool  # another thread may close the loader meanwhile
         if plan is None or pool is None or not pool.usable():
             plan = self.dataset.plan(verify=self.verify)
-            # beyond what is in flight: who asks for a batch still has the one before
-            held = 2 * (plan.batch_bytes(self.batch_size) or self.batch_bytes)
+            held = 2 * (plan.batch_bytes(self.batch_size) or self.batch_bytes)  # by the consumer
             pool = _core.Pool(self.prefetch_bytes + held, self.pinning())
             self._plan, self._pool = plan, pool
+            files = self.dataset.files
             logger.debug(
-                "loader: %d files, %d samples, threads %d, prefetch_bytes %d, direct %s, verify %s",
-                len(self.dataset.files), len(self.dataset), self.threads, self.prefetch_bytes,
-                self.dataset.files.direct, self.verify,
-            )  # fmt: skip
+                f"loader: {len(files)} files, {len(self.dataset)} samples, threads {self.threads}, "
+                f"prefetch_bytes {self.prefetch_bytes}, direct {files.direct}, verify {self.verify}"
+            )
         return plan, pool
 
 

@@ -57,6 +57,7 @@ class Taking(Protocol):
 
     def take(self) -> Taken:
         """Return the next batch; StopIteration at the end."""
+        ...
 
     def close(self, wait: bool) -> None:
         """End the wait of who is in take()."""
