@@ -134,12 +134,8 @@ class Loader:
         self.verify, self.on_error = verify, on_error
         self.reshuffle = defaults["reshuffle"]
         self._threads, self._prefetch_bytes = threads, prefetch_bytes
-        at_least_1 = {
-            "batch_size": self.batch_size,
-            "threads": threads,
-            "transform_threads": transform_threads,
-        }
-        for name, value in at_least_1.items():
+        at_least_1 = {"threads": threads, "transform_threads": transform_threads}
+        for name, value in {"batch_size": self.batch_size, **at_least_1}.items():
             if value is not None and value < 1:
                 raise ValueError(f"{name} {value} must be at least 1")
         for name, value in {"prefetch_bytes": prefetch_bytes, "shuffle_window": shuffle_window}.items():
@@ -272,9 +268,8 @@ class Loader:
             raise ValueError("no pass has begun: nothing of it was delivered")
         if progress is None or (progress.finished and batches is None and progress.covers(samples)):
             return make_state(self.sampler, self._next_epoch, self._next_start, self.batch_size)
-        for name, given in (("batches", batches), ("samples", samples)):
-            if given is not None and given < 0:
-                raise ValueError(f"{name} {given} must not be negative")
+        if min(batches or 0, samples or 0) < 0:
+            raise ValueError(f"batches {batches} and samples {samples} must not be negative")
         position = progress.position(batches, samples)
         return make_state(progress.sampler, progress.epoch, position, self.batch_size)
 
