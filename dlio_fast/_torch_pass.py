@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from ._torch_errors import arrive_whole
 from .errors import DataError, DlioFastOSError, StateError
 from .pipeline.passes import BatchIterator
 
@@ -73,6 +74,7 @@ class Batches(Iterator[Any]):
             self._iterator = loader.batches_from(first + self._done * step, step, at)
         return self._iterator
 
+    @arrive_whole
     def _fields(self) -> list[Any]:
         """The fields of the next batch, as tensors."""
         return self._dataset.converted(next(self._open()))

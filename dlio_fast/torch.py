@@ -31,6 +31,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from ._epochs import SharedEpoch
 from ._pinning import cuda_pinning
 from ._tensors import collate, tensors
+from ._torch_errors import arrive_whole
 from ._torch_pass import Batches, Delivered, Samples, unbound
 
 __all__ = [
@@ -182,6 +183,7 @@ class DlioPyTorchDataset(Wrapper, IterableDataset[Any]):
     def __iter__(self) -> Iterator[Any]:
         return self.begin(Samples)
 
+    @arrive_whole
     def begin(self, kind: type[Batches]) -> Iterator[Any]:
         """Begin a pass, or a worker's share of one."""
         len(self)  # lists the files: a pass that cannot begin does not count
@@ -218,6 +220,7 @@ class DlioPyTorchMapDataset(torch.utils.data.Dataset[Any]):
     def __getitem__(self, index: int) -> Any:
         return self.__getitems__([index])[0]
 
+    @arrive_whole
     def __getitems__(self, indices: Sequence[int]) -> SampleList:
         """Several samples, read together."""
         if not len(indices):
