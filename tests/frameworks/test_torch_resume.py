@@ -247,3 +247,16 @@ def test_a_batch_that_a_transform_has_shortened_cannot_be_entered(folder):
         other = dataset(folder, transform=first_two)
         other.load_state_dict(ds.state_dict())
         assert numbers(other.batches()) == epoch[taken + 1 :]
+
+
+def test_a_dataloader_s_short_last_batch_of_samples_ends_the_epoch(folder):
+    """It has asked for one sample more by then: the state says that the next epoch is to come, whole."""
+    first, whole = dataset(folder), dataset(folder)
+    whole.set_epoch(1)
+    for _batch in itertools.islice(DataLoader(first, batch_size=4), -(-SAMPLES // 4)):
+        state = saved(first.state_dict())
+    assert (state["epoch"], state["position"]) == (1, 0)
+    second = dataset(folder)
+    second.load_state_dict(state)
+    second.set_epoch(state["epoch"])
+    assert numbers(DataLoader(second, batch_size=4)) == numbers(DataLoader(whole, batch_size=4))

@@ -169,7 +169,6 @@ def kill_and_resume(folder: Path, kind: str, kills: int, seed: int) -> None:
     training.check()
 
 
-@pytest.mark.soak
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_training_that_is_killed_five_times_gets_each_epoch_exactly_once(tmp_path, kind):
     kill_and_resume(tmp_path, kind, 5, int(os.environ.get("DLIO_FAST_SOAK_SEED", 1)))

@@ -119,7 +119,12 @@ def train(life: dict[str, Any]) -> None:
                 record = [life["number"], step, ranks.rank, epoch, numbers(batch)]
                 os.write(log, json.dumps(record).encode() + b"\n")
             saving = step % life["save_every"] == 0
-            entry = {"epoch": own_epoch, "loader": door.state.state_dict()} if saving else None
+            entry = None
+            if saving:
+                saved = door.state.state_dict()
+                # Ours says itself in which epoch it goes on: torch's DataLoader over single samples knows of
+                # the end with its last, short batch, before whoever iterates over it does.
+                entry = {"epoch": saved.get("epoch", own_epoch), "loader": saved}
             gathered = ranks.gather((batch is not None, entry))
             if ranks.rank == 0:
                 if saving:
