@@ -10,7 +10,7 @@ import time
 import weakref
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from itertools import compress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
@@ -163,23 +163,23 @@ class Source:
     def __init__(self, loader: Loader, sampler: Sampler, epoch: int, first: int, step: int):
         self._sampler, self._epoch = sampler, epoch
         self._batch_size, self._raise = loader.batch_size, loader.on_error == "raise"
-        self._first, self._step = first, step
+        self._start, self._stride = first * self._batch_size, step * self._batch_size
         self._end = len(sampler)
-        self._pending: deque[Int64Array] = deque()  # what is in the ring: the samples asked for
-        # what has come out of it, with these; the first is the next one
-        self._got: deque[tuple[_core.Batch, Int64Array]] = deque()
+        self._asked: deque[Int64Array] = deque()  # the samples of batches that were submitted
+        self._got: deque[_core.Batch] = deque()  # of these, what has come out of the ring: the first at most
         self.places: dict[int, list[int]] = {}
         """Of batches that lack samples: where those lay that it has."""
         self._failures: list[Exception] | None = None  # of the next one; None: not looked at yet
         self._taken = 0
         self._skipped = 0
         self._ring: _core.Ring | None = None
-        if self.more:
+        if not self.exhausted:
             self._plan, self.pool = loader.resources()
             self._spec = loader.dataset.spec
             cache = loader.cache_bytes
             budget = loader.prefetch_bytes - cache
             self._ring = _core.Ring(loader.threads, budget, self.pool, cache)
+            self._accepts = partial(self._ring.submit_batch, self._plan)
             batch_bytes = self._plan.batch_bytes(loader.batch_size) or loader.batch_bytes
             fitting = budget // max(1, batch_bytes + loader.scratch_bytes)
             self._max_pending = min(max(1, fitting), MAX_PENDING)
@@ -188,38 +188,26 @@ class Source:
     @property
     def _position(self) -> int:
         """The first sample of the next batch to be submitted."""
-        submitted = self._taken + len(self._got) + len(self._pending)
-        return (self._first + submitted * self._step) * self._batch_size
-
-    @property
-    def more(self) -> bool:
-        """Whether batches are still to be submitted."""
-        return self._position < self._end
+        return self._start + (self._taken + len(self._asked)) * self._stride
 
     @property
     def exhausted(self) -> bool:
         """Whether all has been taken."""
-        return not (self.more or self._pending or self._got)
+        return not self._asked and self._position >= self._end
 
     def _submit(self) -> None:
         """Keep the ring full."""
-        assert self._ring is not None
-        while self.more and len(self._pending) < self._max_pending:
-            before = len(self._pending)
-            count = min(self._batch_size, self._end - self._position)
-            ids = self._sampler.ids(self._epoch, self._position, count)
-            # Noted if it is accepted.
-            self._pending.extend(compress([ids], map(self._ring.submit_batch, [self._plan], [ids])))
-            if len(self._pending) == before:
+        while len(self._asked) - len(self._got) < self._max_pending and (at := self._position) < self._end:
+            ids = self._sampler.ids(self._epoch, at, min(self._batch_size, self._end - at))
+            before = len(self._asked)
+            self._asked.extend(filter(self._accepts, (ids,)))  # submitted and noted
+            if len(self._asked) == before:
                 break
 
     def _receive(self) -> None:
         """Wait for the ring's next batch."""
         assert self._ring is not None
-        # Noted as it is taken out of the others.
-        self._got.extend(
-            zip(map(self._ring.next_batch, [self._plan]), map(deque.popleft, [self._pending]), strict=False)
-        )
+        self._got.extend(map(self._ring.next_batch, (self._plan,)))  # taken out and kept
 
     def take(self) -> Taken:
         """Return the next batch that is not empty, or raise the next failure; StopIteration at the end."""
@@ -231,12 +219,12 @@ class Source:
         """As :meth:`take`, but the batch stays the next one until :meth:`advance`."""
         while True:
             if not self._got:
-                if not self._pending:
+                if not self._asked:
                     raise StopIteration
                 self._receive()
             self._submit()
             if self._failures is None:
-                self._look(*self._got[0])
+                self._look(self._got[0])
             if self._failures:
                 error = self._failures[0]
                 del self._failures[0]
@@ -244,22 +232,24 @@ class Source:
                     raise error
                 finally:
                     del error  # whose traceback refers to this frame
-            if len(self._got[0][0]):
-                return self._as_taken(self._got[0][0])
+            if len(self._got[0]):
+                return self._as_taken(self._got[0])
             self.advance()
 
     def advance(self) -> None:
         """Let go of the next batch. Calls nothing: a signal handler that raises comes before or after."""
-        del self._got[0]
+        del self._got[0], self._asked[0]
         self._failures = None
         self._taken += 1
 
-    def _look(self, batch: _core.Batch, ids: Int64Array) -> None:
+    def _look(self, batch: _core.Batch) -> None:
         """Set what failed in the next batch aside."""
         failures = batch.failures()
-        if failures:
-            batch.compact()
-            self.places[self._taken + 1] = _places(batch.samples(), ids)
+        if not failures:
+            self._failures = []
+            return
+        batch.compact()
+        self.places[self._taken + 1] = _places(batch.samples(), self._asked[0])
         errors: list[Exception] = [error for error, _ in failures] if self._raise else []
         skipped = sum(samples for _, samples in failures)
         self._failures = errors

@@ -149,7 +149,7 @@ def asked_for_all(batches):
         passing = iter(batches)
         passing._source._max_pending = 3
         passing._source._submit()
-        if len(passing._source._pending) == 3:
+        if len(passing._source._asked) == 3:
             return passing
         passing.close()
 
