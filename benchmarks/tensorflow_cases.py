@@ -20,7 +20,7 @@ BATCH = 8
 
 def take(batches: Iterable[tf.Tensor]) -> int:
     """Take every batch."""
-    return sum(int(tf.size(batch)) * batch.dtype.size for batch in batches)
+    return sum(batch.shape.num_elements() * batch.dtype.size for batch in batches)
 
 
 def numpy_samples(files: list[str]) -> Iterator[np.ndarray]:

@@ -193,6 +193,9 @@ class DlioTensorFlowDataset(Wrapper):
 
         Each pass over it begins the next epoch. It shards nothing: this data set is a rank's share
         already. Its cardinality is known unless a state was restored or files may be skipped.
+
+        TensorFlow's tuner is off unless `prefetch_buffer_size` is AUTOTUNE, because the end of a pass would
+        wait for it: AUTOTUNE in later steps means as many calls as there are cores. Options of yours win.
         """
         try:
             layout, passes = self.layout, self.options["repeat"]
@@ -219,6 +222,9 @@ class DlioTensorFlowDataset(Wrapper):
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
         ahead = self.options["prefetch_buffer_size"]
         options.experimental_optimization.inject_prefetch = bool(ahead)  # by itself TensorFlow adds one
+        # TensorFlow 2.21's tuner wakes at 10, 30, 70, 150 ms and so on, and an iterator is not gone before
+        # it does: the end of a pass costs up to as much time again as the whole pass.
+        options.autotune.enabled = ahead == tf.data.AUTOTUNE
         dataset = dataset.with_options(options)
         return dataset.prefetch(ahead) if ahead else dataset
 

@@ -228,6 +228,14 @@ def test_any_prefetch_delivers_the_same(folder, prefetch):
     assert numbers(dataset(folder, prefetch_buffer_size=prefetch).create_dataset()) == IN_ORDER
 
 
+@pytest.mark.parametrize(("prefetch", "tuned"), [(0, False), (2, False), (-1, True)])
+def test_tensorflow_s_tuner_runs_only_where_it_is_asked_for(folder, prefetch, tuned):
+    tensors = dataset(folder, prefetch_buffer_size=prefetch).create_dataset()
+    assert tensors.options().autotune.enabled is tuned
+    mapped = tensors.map(lambda x: x, num_parallel_calls=tf.data.AUTOTUNE)  # works without it
+    assert numbers(mapped) == IN_ORDER
+
+
 def test_tensorflow_is_told_not_to_shard_what_is_a_rank_s_share_already(folder):
     off = tf.data.experimental.AutoShardPolicy.OFF
     tensors = dataset(folder).create_dataset()

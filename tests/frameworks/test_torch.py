@@ -128,7 +128,8 @@ def test_collate_stacks_what_is_alike(folder):
     assert collate([(torch.zeros(2), b"a"), (torch.zeros(3), b"b")])[1] == [b"a", b"b"]
 
 
-DTYPES = ["?", "u1", "i8", "<u2", "<u4", "<f2", "<f8", "<c8", ">i4", ">u2", ">f8", ">c16"]
+WIDE = ["u2", "u4", "u8", "i2", "i4", "i8", "f2", "f4", "f8", "c8", "c16"]
+DTYPES = ["?", "u1", "i1", *(order + dtype for dtype in WIDE for order in "<>")]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -180,6 +181,20 @@ def test_tensors_keep_their_values_for_as_long_as_they_live(folder):
             batch.zero_()
     assert all(torch.equal(a, b) for a, b in zip(held, kept, strict=True))
     assert all(np.array_equal(sample.numpy(), payload(int(sample[0, 0]))) for sample in held)
+
+
+def test_ten_batches_held_over_epochs_keep_their_values_however_small_the_ring(folder):
+    ds = DlioPyTorchDataset(data_folder=folder, batch_size=4, prefetch_bytes=1, shuffle=True)
+    held, numbers_of_held = [], []
+    for _ in range(6):
+        for batch in ds.batches():
+            held.append(batch)
+            numbers_of_held.append(numbers(batch))
+            if len(held) > 10:
+                del held[0], numbers_of_held[0]
+            for kept, of_kept in zip(held, numbers_of_held, strict=True):
+                assert all(np.array_equal(x.numpy(), payload(i)) for x, i in zip(kept, of_kept, strict=True))
+            assert len({b.data_ptr() for b in held}) == len(held)
 
 
 def test_memory_is_used_again_once_no_tensor_is_left(folder):
