@@ -27,30 +27,6 @@ void dlf_array_scratch_free(dlf_array_scratch *scratch)
 	free(scratch->head);
 }
 
-int dlf_memory_get(const dlf_memory *memory, size_t size, dlf_buf **out)
-{
-	size_t capacity = dlf_pool_capacity(size);
-	int rc = 0;
-
-	if (memory->charge)
-		rc = memory->charge(memory->ctx, (int64_t)capacity);
-	if (rc)
-		return rc;
-	rc = dlf_pool_get(memory->pool, size, out);
-	if (rc && memory->charge)
-		memory->charge(memory->ctx, -(int64_t)capacity);
-	return rc;
-}
-
-void dlf_memory_put(const dlf_memory *memory, dlf_buf *buf)
-{
-	int64_t capacity = (int64_t)buf->capacity;
-
-	dlf_buf_unref(buf);
-	if (memory->charge)
-		memory->charge(memory->ctx, -capacity);
-}
-
 static int grow(unsigned char **block, size_t *capacity, size_t need)
 {
 	if (need <= *capacity)

@@ -8,8 +8,8 @@
 
 #include "dlf_file.h"
 #include "dlf_inflate.h"
+#include "dlf_memory.h"
 #include "dlf_npy.h"
-#include "dlf_pool.h"
 #include "dlf_zip.h"
 
 /* Files up to this size are read whole, in one system call. */
@@ -25,14 +25,6 @@ typedef struct dlf_array_scratch {
 } dlf_array_scratch;
 
 void dlf_array_scratch_free(dlf_array_scratch *scratch);
-
-/* Where memory for packed bytes comes from, and who is asked first. */
-typedef struct dlf_memory {
-	dlf_pool *pool;
-	/* Account for bytes (negative: give back); may wait.  May be NULL. */
-	int (*charge)(void *ctx, int64_t bytes);
-	void *ctx;
-} dlf_memory;
 
 /* An open file, and its bytes where it is small. */
 typedef struct dlf_view {
@@ -92,9 +84,5 @@ int dlf_array_read(dlf_array *array, void *dst, size_t n, dlf_fault *fault);
 int dlf_array_finish(dlf_array *array, dlf_fault *fault);
 
 void dlf_array_close(dlf_array *array);
-
-/* Take memory of the view's pool, after asking for leave; and give it back. */
-int dlf_memory_get(const dlf_memory *memory, size_t size, dlf_buf **out);
-void dlf_memory_put(const dlf_memory *memory, dlf_buf *buf);
 
 #endif

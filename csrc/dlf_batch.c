@@ -35,10 +35,10 @@ static void run(dlf_job *job, size_t t, dlf_worker *worker)
 {
 	dlf_batch *batch = (dlf_batch *)job;
 	dlf_batch_task *task = &batch->tasks[t];
-	int rc = dlf_sample_read(batch->plan, task->file,
-				 batch->places + task->first, task->count,
-				 batch->pool, batch->cache, job, worker,
-				 &task->fault);
+	int rc = dlf_task_run(batch->plan, task->file,
+			      batch->places + task->first, task->count,
+			      batch->pool, batch->cache, job, worker,
+			      &task->fault);
 
 	if (rc)
 		for (size_t i = 0; i < task->count; i++)

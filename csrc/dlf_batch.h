@@ -6,7 +6,7 @@
 #ifndef DLF_BATCH_H
 #define DLF_BATCH_H
 
-#include "dlf_sample.h"
+#include "dlf_task.h"
 
 typedef struct dlf_batch_task {
 	uint64_t file;

@@ -27,6 +27,7 @@ enum {
 	DLF_EBUDGET = -5010,      /* over the byte budget for now */
 	DLF_EEMPTY = -5011,       /* nothing is in flight */
 	DLF_EMORE = -5012,        /* too few bytes at hand: fetch more */
+	DLF_EMAKER = -5013,       /* the plan's maker knows what failed */
 };
 
 #define DLF_MEMBER_MAX 96

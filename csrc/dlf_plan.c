@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dlf_plan.h"
 
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "dlf_pool.h"
+#include "dlf_task.h"
 
 size_t dlf_plan_file_bytes(const dlf_plan *plan)
 {
@@ -16,6 +20,72 @@ size_t dlf_plan_file_bytes(const dlf_plan *plan)
 					   &bytes))
 			return SIZE_MAX;
 	return bytes;
+}
+
+int dlf_plan_path(const dlf_plan *plan, uint64_t file, char *path,
+		  dlf_fault *fault)
+{
+	int n = snprintf(path, PATH_MAX, "%s%s", plan->root,
+			 plan->names + plan->offsets[file]);
+
+	if (n < 0 || n >= PATH_MAX)
+		return dlf_fail(fault, -ENAMETOOLONG, 0, "the path is too long");
+	return 0;
+}
+
+dlf_table *dlf_plan_table(const dlf_plan *plan, uint64_t file)
+{
+	return plan->tables ? atomic_load(&plan->tables[file]) : NULL;
+}
+
+dlf_table *dlf_plan_set_table(const dlf_plan *plan, uint64_t file,
+			      dlf_table *table)
+{
+	dlf_table *known = NULL;
+
+	if (atomic_compare_exchange_strong(&plan->tables[file], &known, table))
+		return table;
+	table->free(table);
+	return known;
+}
+
+int dlf_plan_new_tables(dlf_plan *plan)
+{
+	if (!plan->container->keeps_tables || !plan->n_files)
+		return 0;
+	plan->tables = calloc(plan->n_files, sizeof(*plan->tables));
+	return plan->tables ? 0 : -ENOMEM;
+}
+
+void dlf_plan_free_tables(dlf_plan *plan)
+{
+	for (uint64_t i = 0; plan->tables && i < plan->n_files; i++) {
+		dlf_table *table = atomic_load(&plan->tables[i]);
+		if (table)
+			table->free(table);
+	}
+	free(plan->tables);
+	plan->tables = NULL;
+}
+
+void dlf_plan_sample(const dlf_plan *plan, size_t field, dlf_layout *layout)
+{
+	const dlf_field *wanted = &plan->fields[field];
+
+	*layout = (dlf_layout){
+		.itemsize = wanted->itemsize,
+		.axis = -1,
+		.samples = plan->samples_per_file,
+		.ndim = wanted->ndim,
+		.sample_bytes = wanted->sample_bytes,
+		.expected = 1,
+	};
+	memcpy(layout->shape, wanted->shape,
+	       sizeof(*layout->shape) * (size_t)wanted->ndim);
+	if (wanted->descr_len < DLF_DESCR_MAX) {
+		layout->descr_len = wanted->descr_len;
+		memcpy(layout->descr, wanted->descr, wanted->descr_len);
+	}
 }
 
 static int settle_axis(const dlf_plan *plan, const dlf_npy *npy,

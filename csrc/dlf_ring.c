@@ -261,6 +261,14 @@ void dlf_ring_get_stats(dlf_ring *ring, dlf_ring_stats *out)
 	pthread_mutex_unlock(&ring->lock);
 }
 
+int dlf_ring_is_worker(const dlf_ring *ring)
+{
+	for (size_t i = 0; i < ring->stats.threads; i++)
+		if (pthread_equal(ring->threads[i], pthread_self()))
+			return 1;
+	return 0;
+}
+
 void dlf_ring_free(dlf_ring *ring)
 {
 	dlf_ring_cancel(ring);

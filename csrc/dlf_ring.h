@@ -72,6 +72,9 @@ void dlf_ring_cancel(dlf_ring *ring);
 
 void dlf_ring_get_stats(dlf_ring *ring, dlf_ring_stats *out);
 
+/* Whether the caller is one of the ring's threads, which must not free it. */
+int dlf_ring_is_worker(const dlf_ring *ring);
+
 /* Cancel, join the threads, free the jobs and the ring. */
 void dlf_ring_free(dlf_ring *ring);
 

@@ -15,6 +15,7 @@ cdef extern from "dlf_error.h" nogil:
         DLF_ECANCELLED
         DLF_EBUDGET
         DLF_EEMPTY
+        DLF_EMAKER
         DLF_EMORE
     ctypedef struct dlf_fault:
         int code
@@ -22,6 +23,7 @@ cdef extern from "dlf_error.h" nogil:
         const char *what
         char *member
     void dlf_fault_clear(dlf_fault *fault)
+    int dlf_fail(dlf_fault *fault, int code, uint64_t offset, const char *what)
 
 cdef extern from "dlf_pool.h" nogil:
     ctypedef struct dlf_pool:
@@ -84,6 +86,10 @@ cdef extern from "dlf_file.h" nogil:
         uint64_t size
     int dlf_io_init(dlf_io *io, const void *cancel)
     void dlf_io_free(dlf_io *io)
+    int dlf_file_open(dlf_file *file, dlf_io *io, const char *path, int flags, dlf_fault *fault)
+    int dlf_file_read(dlf_file *file, dlf_io *io, uint64_t offset, void *dst, size_t len, uint32_t *crc,
+                      dlf_fault *fault)
+    void dlf_file_close(dlf_file *file)
     int dlf_file_check_unchanged(const dlf_file *file, dlf_fault *fault)
 
 cdef extern from "dlf_crc.h" nogil:
@@ -153,11 +159,13 @@ cdef extern from "dlf_zip.h" nogil:
         size_t count
     const dlf_zip_member *dlf_zip_find(const dlf_zip *zip, const char *name, size_t name_len)
 
+cdef extern from "dlf_memory.h" nogil:
+    ctypedef struct dlf_memory:
+        dlf_pool *pool
+
 cdef extern from "dlf_array.h" nogil:
     ctypedef struct dlf_array_scratch:
         dlf_zip zip
-    ctypedef struct dlf_memory:
-        dlf_pool *pool
     ctypedef struct dlf_view:
         dlf_file file
         dlf_memory memory
@@ -203,7 +211,11 @@ cdef extern from "dlf_ring.h" nogil:
     int dlf_ring_next(dlf_ring *ring, int timeout_ms, dlf_job **out)
     void dlf_ring_cancel(dlf_ring *ring)
     void dlf_ring_get_stats(dlf_ring *ring, dlf_ring_stats *out)
+    int dlf_ring_is_worker(const dlf_ring *ring)
     void dlf_ring_free(dlf_ring *ring)
+    ctypedef struct dlf_worker:
+        dlf_ring *ring
+        dlf_io io
 
 cdef extern from "dlf_read.h" nogil:
     ctypedef struct dlf_read:
@@ -218,9 +230,8 @@ cdef extern from "dlf_read.h" nogil:
                      int checksum, dlf_read **out)
 
 cdef extern from "dlf_plan.h" nogil:
-    enum dlf_container:
-        DLF_NPY_FILE
-        DLF_NPZ_FILE
+    ctypedef struct dlf_container:
+        const char *name
     ctypedef struct dlf_field:
         const char *member
         size_t member_len
@@ -230,8 +241,16 @@ cdef extern from "dlf_plan.h" nogil:
         int ndim
         uint64_t *shape
         size_t sample_bytes
+    ctypedef struct dlf_layout:
+        uint64_t itemsize
+        int ndim
+        uint64_t *shape
+        uint64_t sample_bytes
+        size_t descr_len
+        char *descr
+        int expected
     ctypedef struct dlf_plan:
-        dlf_container container
+        const dlf_container *container
         int direct
         int verify
         int ragged
@@ -244,7 +263,12 @@ cdef extern from "dlf_plan.h" nogil:
         uint64_t n_files
         const dlf_field *fields
         size_t n_fields
+        int (*read)(dlf_task *task, dlf_fault *fault) noexcept
+        void *maker
     size_t dlf_plan_file_bytes(const dlf_plan *plan)
+    void dlf_plan_sample(const dlf_plan *plan, size_t field, dlf_layout *layout)
+    int dlf_plan_new_tables(dlf_plan *plan)
+    void dlf_plan_free_tables(dlf_plan *plan)
 
 cdef extern from "dlf_cache.h" nogil:
     ctypedef struct dlf_cache:
@@ -258,7 +282,9 @@ cdef extern from "dlf_cache.h" nogil:
     void dlf_cache_free(dlf_cache *cache)
     void dlf_cache_get_stats(dlf_cache *cache, dlf_cache_stats *out)
 
-cdef extern from "dlf_sample.h" nogil:
+cdef extern from "dlf_task.h" nogil:
+    enum:
+        DLF_DESCR_MAX
     ctypedef struct dlf_loose:
         dlf_buf *buf
         unsigned char *data
@@ -267,6 +293,21 @@ cdef extern from "dlf_sample.h" nogil:
         uint64_t *shape
         size_t descr_len
         char *descr
+    ctypedef struct dlf_place:
+        uint64_t index
+    ctypedef struct dlf_task:
+        const dlf_plan *plan
+        uint64_t file
+        dlf_place *places
+        size_t count
+        dlf_job *job
+        dlf_worker *worker
+        dlf_memory memory
+    int dlf_task_put(dlf_task *task, size_t first, size_t count, size_t field, const dlf_layout *layout,
+                     const void *samples, dlf_fault *fault)
+
+cdef extern from "dlf_containers.h" nogil:
+    const dlf_container *dlf_container_named(const char *name)
 
 cdef extern from "dlf_batch.h" nogil:
     ctypedef struct dlf_batch_task:

@@ -11,7 +11,9 @@ from libc.string cimport memcpy, memset
 
 include "binding/errors.pxi"
 include "binding/buffer.pxi"
-include "binding/ring.pxi"
 include "binding/archive.pxi"
+include "binding/file.pxi"
+include "binding/plan.pxi"
+include "binding/ring.pxi"
 include "binding/functions.pxi"
 include "binding/write.pxi"

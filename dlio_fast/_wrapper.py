@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .config import Config, backend_of, load_config, split_address
 from .errors import ConfigError
+from .formats import LABEL, PAYLOAD
 from .pipeline import Dataset, Loader
 from .pipeline.state import State
-
-PAYLOAD, LABEL = "x", "y"
-"""The fields of DLIO's NPZ files that a sample's data and its class are in."""
 
 BACKENDS = {"direct": "directio", "az": "azure"}
 """Names of `backend_type` that differ from the address's scheme."""
@@ -41,8 +40,6 @@ class Wrapper:
     dataset : Dataset
     loader : Loader
         What reads.
-    names : tuple of str
-        The fields that make up a sample.
     """
 
     framework: str
@@ -60,11 +57,11 @@ class Wrapper:
         source = config_dict if config_path is None else config_path
         self.config = source if isinstance(source, Config) else load_config({} if source is None else source)
         self.options = self._resolved(framework_config, options)
-        self.names, self._kind = _sample_fields(
+        self._fields, self._kind = _sample_fields(
             self.options.get("fields"), self.options.get("return_labels", False)
         )
         self.dataset = Dataset(
-            self.config, self.options.get("split", "train"), fields=self.names, data_folder=data_folder
+            self.config, self.options.get("split", "train"), fields=self._fields, data_folder=data_folder
         )
         loading = {name: self.options[name] for name in LOADER_OPTIONS if name in self.options}
         self.loader = Loader(self.dataset, **loading)
@@ -89,6 +86,11 @@ class Wrapper:
             **arguments.framework_options(self.framework),
             **plain,
         }
+
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        """The fields that make up a sample; lists the files where no format is configured."""
+        return tuple(map(self.dataset.format.field, self._fields))
 
     def pack(self, values: Sequence[Any]) -> Any:
         """Return what stands for a batch or a sample, of its fields in the order of `names`."""

@@ -1,87 +1,17 @@
 # The prefetch ring: what is submitted, and what is delivered.
 
+import atexit as _atexit
+import _thread
+import time as _time
+import weakref as _weakref
+
 # How long a wait lasts before Python may look at signals (Ctrl-C), in milliseconds.
 cdef enum:
     WAIT_MS = 50
 
-
-# Threads of a ring that is garbage, too, may still read from it when the collector comes.
-@cython.no_gc_clear
-cdef class Plan:
-    """What a data set's batches are read from; see csrc/dlf_plan.h.
-
-    Parameters
-    ----------
-    container : str
-        "npz" or "npy".
-    root, names : bytes
-        File i is ``root + names[offsets[i]:]`` up to the next NUL byte.
-    offsets : buffer of uint64
-    fields : sequence of (member, descr, itemsize, shape)
-        Member name (bytes, with ``.npy``), dtype literal (bytes), and a sample's shape.
-    sample_axis : int or None
-    """
-
-    cdef dlf_plan plan
-    cdef dlf_field *fields
-    cdef object keep
-    cdef const uint64_t[::1] offsets
-
-    def __cinit__(self, *, str container, bytes root, bytes names, const uint64_t[::1] offsets, fields,
-                  uint64_t samples_per_file, sample_axis=None, bint direct=False, bint verify=True,
-                  bint ragged=False):
-        cdef size_t f
-        cdef int d
-        fields = list(fields)
-        self.keep = (root, names, fields)
-        self.offsets = offsets
-        self.fields = <dlf_field *> calloc(len(fields) + 1, sizeof(dlf_field))
-        if self.fields == NULL:
-            raise MemoryError
-        for f, (member, descr, itemsize, shape) in enumerate(fields):
-            if len(shape) > DLF_NPY_MAX_DIMS:
-                raise ValueError(f"{len(shape)} dimensions are more than numpy's {DLF_NPY_MAX_DIMS}")
-            self.fields[f].member = <const char *> member
-            self.fields[f].member_len = len(member)
-            self.fields[f].descr = <const char *> descr
-            self.fields[f].descr_len = len(descr)
-            self.fields[f].itemsize = itemsize
-            self.fields[f].ndim = len(shape)
-            self.fields[f].sample_bytes = itemsize
-            for d in range(len(shape)):
-                self.fields[f].shape[d] = shape[d]
-                self.fields[f].sample_bytes *= <size_t> shape[d]
-        self.plan.container = DLF_NPZ_FILE if container == "npz" else DLF_NPY_FILE
-        self.plan.direct = direct
-        self.plan.verify = verify
-        self.plan.ragged = ragged
-        self.plan.has_axis = sample_axis is not None
-        self.plan.axis = sample_axis or 0
-        self.plan.samples_per_file = samples_per_file
-        self.plan.root = <const char *> root
-        self.plan.names = <const char *> names
-        self.plan.n_files = offsets.shape[0]
-        self.plan.offsets = &offsets[0] if offsets.shape[0] else NULL
-        self.plan.fields = self.fields
-        self.plan.n_fields = len(fields)
-
-    def __dealloc__(self):
-        free(self.fields)
-
-    def path(self, uint64_t file):
-        """The path of a file of the plan, as str."""
-        cdef bytes name = self.plan.root
-        name += self.plan.names + self.plan.offsets[file]
-        return _os.fsdecode(name)
-
-    def batch_bytes(self, size_t n):
-        """Bytes that a batch of n samples occupies; 0 where each sample has a buffer of its own."""
-        cdef size_t size = dlf_batch_bytes(&self.plan, n)
-        return dlf_pool_capacity(size) if size else 0
-
-    def file_bytes(self):
-        """Bytes of a ring's cache that a file like the first takes."""
-        return dlf_plan_file_bytes(&self.plan)
+# How long the exit of the interpreter waits for what is being decoded.
+cdef enum:
+    EXIT_SECONDS = 5
 
 
 @cython.no_gc_clear
@@ -113,7 +43,7 @@ cdef class Batch:
         for t in range(self.batch.job.tasks):
             if self.batch.tasks[t].fault.code:
                 failures.append((
-                    fault_error(self.plan.path(self.batch.tasks[t].file), &self.batch.tasks[t].fault),
+                    self.plan.error(&self.batch.job, self.batch.tasks[t].file, &self.batch.tasks[t].fault),
                     self.batch.tasks[t].count))
         return failures
 
@@ -180,6 +110,7 @@ cdef class Ring:
     cdef bint closed
     cdef object plans       # jobs in flight point into them
     cdef dict final_stats
+    cdef object __weakref__
 
     def __cinit__(self, size_t threads, size_t budget, Pool pool not None, size_t cache_bytes=0):
         cdef int rc = dlf_ring_new(threads, budget, &self.ring)
@@ -202,6 +133,9 @@ cdef class Ring:
         # After a fork the threads are the parent's; so is all the ring owns.
         if ring == NULL or self.generation != dlf_fork_generation():
             return
+        if dlf_ring_is_worker(ring):  # the collector runs in a thread that decodes, which cannot await itself
+            release_elsewhere(ring, cache, (self.pool, self.plans))
+            return
         with nogil:
             dlf_ring_free(ring)
             dlf_cache_free(cache)
@@ -219,6 +153,14 @@ cdef class Ring:
         if self.closed and not self.users:
             self.release()
 
+    def mine(self):
+        """Whether it was made in this process, not before a fork."""
+        return self.generation == dlf_fork_generation()
+
+    def released(self):
+        """Whether the threads have ended."""
+        return self.ring == NULL
+
     def usable(self):
         """False once closed, and after a fork: the ring is the parent's."""
         return not self.closed and self.ring != NULL and self.generation == dlf_fork_generation()
@@ -232,7 +174,10 @@ cdef class Ring:
             raise ValueError("an empty batch")
         self.enter()
         try:
-            self.plans.add(plan)
+            if plan not in self.plans:
+                self.plans.add(plan)
+                if plan.reader is not None:
+                    _decoding.add(self)
             with nogil:
                 rc = dlf_batch_new(&plan.plan, self.pool.pool, &samples[0], n, &batch)
             if rc == -EINVAL:
@@ -371,3 +316,47 @@ cdef dict ring_stats(const dlf_ring_stats *stats, const dlf_cache_stats *cache):
         "cache_bytes": cache.bytes,
         "cache_peak_bytes": cache.peak,
     }
+
+
+# Rings whose threads call into Python.
+_decoding = _weakref.WeakSet()
+
+
+@_atexit.register
+def _close_decoding():
+    """Let no thread of a ring's be in Python when the interpreter goes."""
+    cdef Ring ring
+    begun = _time.monotonic()
+    rings = list(_decoding)
+    for ring in rings:
+        ring.close()
+    # Another thread may be in a call of the ring's, and releases it when it comes back.
+    while not all([ring.released() or not ring.mine() for ring in rings]):
+        if _time.monotonic() - begun > EXIT_SECONDS:
+            break
+        _time.sleep(0.001)
+
+
+cdef class Remains:
+    """A ring that is to be freed by another thread than its own."""
+
+    cdef dlf_ring *ring
+    cdef dlf_cache *cache
+    cdef object kept
+
+    def free(self):
+        """Await the threads, and free all."""
+        with nogil:
+            dlf_ring_free(self.ring)
+            dlf_cache_free(self.cache)
+        self.kept = None
+
+
+cdef int release_elsewhere(dlf_ring *ring, dlf_cache *cache, kept) except -1:
+    cdef Remains remains = Remains.__new__(Remains)
+    dlf_ring_cancel(ring)
+    remains.ring = ring
+    remains.cache = cache
+    remains.kept = kept
+    _thread.start_new_thread(remains.free, ())
+    return 0

@@ -1,5 +1,30 @@
 """What a sample is in each file format, one file a format."""
 
-from .base import FieldSpec, FileSpec, Format, format_for, format_named, format_names
+from .base import (
+    LABEL,
+    PAYLOAD,
+    FieldSpec,
+    FileSpec,
+    Format,
+    format_for,
+    format_named,
+    format_names,
+    register,
+    suffixes,
+)
+from .decoding import Block, DecodedFormat
 
-__all__ = ["FieldSpec", "FileSpec", "Format", "format_for", "format_named", "format_names"]
+__all__ = [
+    "LABEL",
+    "PAYLOAD",
+    "Block",
+    "DecodedFormat",
+    "FieldSpec",
+    "FileSpec",
+    "Format",
+    "format_for",
+    "format_named",
+    "format_names",
+    "register",
+    "suffixes",
+]

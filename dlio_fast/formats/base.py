@@ -7,10 +7,17 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from .. import _core
 from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from ..config import Config
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ class FileSpec:
     samples : int
     scratch_bytes : int
         Memory that reading the file takes beside its samples' own: the packed bytes of a deflated
-        member, the whole array where samples are copied out of it.
+        member, the whole array where samples are copied out of it, what a decoder holds at once.
     """
 
     fields: tuple[FieldSpec, ...]
@@ -60,19 +67,33 @@ class FileSpec:
     scratch_bytes: int = 0
 
 
+class Role(str):
+    """What stands for a field that each format calls otherwise."""
+
+
+PAYLOAD, LABEL = Role("payload"), Role("label")
+
+
 class Format(ABC):
-    """A file format.
+    """A file format. An instance stands for it with its options; it is picklable.
 
     Attributes
     ----------
     name : str
         As DLIO's ``dataset.format`` calls it.
-    suffix : str
-        Of its files.
+    suffixes : tuple of str
+        Of its files, the one that is written first.
+    container : str
+        What of the core reads it, see csrc/dlf_containers.h.
+    payload, label : str
+        The fields that stand for a sample and its label where a user names none.
     """
 
     name: str
-    suffix: str
+    suffixes: tuple[str, ...]
+    container: str
+    payload: str = "x"
+    label: str = "y"
 
     @abstractmethod
     def inspect(
@@ -91,37 +112,92 @@ class Format(ABC):
         fields : sequence of str, optional
             Which arrays make up a sample; default all.
         sample_axis : int, optional
-            The axis along which the samples lie; None: the file is one sample.
+            The axis along which the samples lie, in formats that leave it open; None: the file is one sample.
         direct : bool
             Bypass the page cache.
         """
 
+    def field(self, name: str) -> str:
+        """Return what this format calls a field."""
+        return getattr(self, name) if isinstance(name, Role) else name
 
-_MODULES = {"npz": "npz", "npy": "npy"}
-_FORMATS: dict[str, Format] = {}
+    def configured(self, config: Config) -> Format:
+        """Return the format with the options that a configuration has for it."""
+        return self
+
+    def reader(self, spec: FileSpec, cache_bytes: int) -> Reader | None:
+        """Return what reads samples in Python, on the ring's threads; None: the core does.
+
+        Parameters
+        ----------
+        spec : FileSpec
+            What :meth:`inspect` said of the first file.
+        cache_bytes : int
+            How much of files it may keep, for samples of theirs that later batches will want.
+        """
+        return None
+
+
+class Reader(Protocol):
+    """Reads samples in Python; see the core's ``Plan``."""
+
+    def read(self, task: _core.Task) -> Sequence[Any]:
+        """Return the samples of a task: for each field an array of all, or a list of arrays."""
+        ...
+
+
+_BUILT_IN: dict[str, tuple[str, ...]] = {"npz": (".npz",), "npy": (".npy",)}
+"""Formats of this package, each in the module of its name, and their suffixes."""
+
+_formats: dict[str, Format] = {}
+
+
+@cache
+def _plugins() -> dict[str, EntryPoint]:
+    """What other packages have registered, by the name of the format."""
+    return {entry.name: entry for entry in entry_points(group="dlio_fast.formats")}
+
+
+def register(format: Format) -> None:
+    """Make a format known in this process, in place of one of the same name.
+
+    Packages do it by an entry point of the group ``dlio_fast.formats``: its name is the format's, its object
+    the :class:`Format`.
+    """
+    _formats[format.name] = format
 
 
 def format_names() -> tuple[str, ...]:
-    """The formats that can be read and written."""
-    return tuple(_MODULES)
+    """The formats that can be read."""
+    return tuple(dict.fromkeys([*_BUILT_IN, *_formats, *_plugins()]))
 
 
 def format_named(name: str) -> Format:
     """The format of that name. Raises ConfigError for one that dlio_fast cannot read."""
-    if name not in _MODULES:
-        raise ConfigError(f"format {name!r} is not supported; supported: {', '.join(_MODULES)}")
-    if name not in _FORMATS:
-        _FORMATS[name] = importlib.import_module(f".{_MODULES[name]}", __package__).FORMAT
-    return _FORMATS[name]
+    if name not in _formats:
+        if name in _BUILT_IN:
+            register(importlib.import_module(f".{name}", __package__).FORMAT)
+        elif name in _plugins():
+            register(_plugins()[name].load())
+        else:
+            raise ConfigError(f"format {name!r} is not supported; supported: {', '.join(format_names())}")
+    return _formats[name]
+
+
+def suffixes() -> dict[str, str]:
+    """The suffixes of all formats, and whose they are."""
+    others = [name for name in format_names() if name not in _BUILT_IN]
+    registered = {name: format_named(name).suffixes for name in others}
+    return {suffix: name for name, own in (_BUILT_IN | registered).items() for suffix in own}
 
 
 def format_for(path: str) -> Format:
     """The format that a file's suffix names. Raises ConfigError where it names none."""
-    suffix = os.path.splitext(path)[1].lower().lstrip(".")
-    if suffix not in _MODULES:
-        known = ", ".join("." + name for name in _MODULES)
+    suffix = os.path.splitext(path)[1].lower()
+    known = suffixes()
+    if suffix not in known:
         raise ConfigError(
-            f"{path}: the suffix names no supported format ({known}); say which with format=, "
+            f"{path}: the suffix names no supported format ({', '.join(known)}); say which with format=, "
             f"or, if it is a list of files, call it .txt or .manifest"
         )
-    return format_named(suffix)
+    return format_named(known[suffix])

@@ -86,7 +86,8 @@ def map_array(header: _core._NpyHeader, path: str) -> np.ndarray:
 
 class NpyFormat(Format):
     name = "npy"
-    suffix = ".npy"
+    suffixes = (".npy",)
+    container = "npy"
 
     def inspect(
         self,

@@ -92,7 +92,8 @@ class NpzFile(Mapping[str, Any]):
 
 class NpzFormat(Format):
     name = "npz"
-    suffix = ".npz"
+    suffixes = (".npz",)
+    container = "npz"
 
     def inspect(
         self,

@@ -18,7 +18,7 @@ from .._limits import default_threads
 from .._typing import Array, Fields, Int64Array, Values
 from ..config import Config, load_config, split_address
 from ..errors import ConfigError, DataError, DlioFastFileNotFoundError, DlioFastOSError, SampleError
-from ..formats import FileSpec, Format, format_for, format_named, format_names
+from ..formats import FileSpec, Format, format_for, format_named, suffixes
 from ..storage.files import FileList, list_files, list_folder
 from ..storage.local import Address, local_path
 from ..storage.memory import shared_pool
@@ -27,6 +27,9 @@ from .lazy import lazy
 
 DLIO_SAMPLE_AXIS = -1
 """In DLIO's NPZ and NPY files the samples lie along the last axis."""
+
+READER_CACHE = 64 << 20
+"""Bytes of decoded files that are kept for samples that are asked for one by one."""
 
 SPEC_TRIES = 100
 """Files looked into for one that says what a sample is."""
@@ -87,16 +90,16 @@ class Dataset:
             raise ConfigError(
                 f"{self.config.source}: dataset.data_folder is required: say where the files are"
             )
-        self._format = (
-            format_named(self.config.dataset.format) if self.config.is_set("dataset.format") else None
-        )
+        self._format = None
+        if self.config.is_set("dataset.format"):
+            self._format = format_named(self.config.dataset.format).configured(self.config)
 
     @classmethod
     def from_files(
         cls,
         files: Address | Iterable[Address],
         *,
-        format: str | None = None,
+        format: str | Format | None = None,
         fields: str | Sequence[str] | None = None,
         sample_axis: int | None = None,
         ragged: bool = False,
@@ -107,8 +110,8 @@ class Dataset:
         ----------
         files : str, path-like, or iterable of these
             A list, a folder, a glob, a manifest (a text file, one path a line), or one file.
-        format : str, optional
-            "npz" or "npy"; default from the first file's suffix.
+        format : str or Format, optional
+            A format's name, or the format itself; default from the first file's suffix.
         fields : str or sequence of str, optional
             Which arrays make up a sample; default all that the files have.
         sample_axis : int, optional
@@ -122,9 +125,8 @@ class Dataset:
         self.folder = None
         self.split = None
         self._setup(fields, sample_axis, ragged)
-        self._format = None if format is None else format_named(format)
-        suffixes = [self._format.suffix] if self._format else ["." + name for name in format_names()]
-        self.__dict__["files"] = list_files(files, suffixes)
+        self._format = format_named(format) if isinstance(format, str) else format
+        self.__dict__["files"] = list_files(files, self._suffixes())
         return self
 
     def _setup(self, fields: str | Sequence[str] | None, sample_axis: int | None, ragged: bool) -> None:
@@ -153,8 +155,7 @@ class Dataset:
         # from_files has listed its own
         assert self.config is not None and self.folder is not None and self.split is not None
         subfolder, key = SPLITS[self.split]
-        suffixes = [self._format.suffix] if self._format else ["." + name for name in format_names()]
-        files = _list_split(self.folder, subfolder, suffixes)
+        files = _list_split(self.folder, subfolder, self._suffixes())
         if not self.config.is_set(f"dataset.{key}"):
             return files
         wanted = getattr(self.config.dataset, key)
@@ -169,6 +170,9 @@ class Dataset:
             return self._own(files, wanted)
         return files
 
+    def _suffixes(self) -> list[str]:
+        return list(self._format.suffixes if self._format else suffixes())
+
     def _own(self, files: FileList, wanted: int) -> FileList:
         """Choose from too many files: those that the config's names fit, where they are complete."""
         assert self.config is not None
@@ -181,7 +185,15 @@ class Dataset:
     @lazy
     def format(self) -> Format:
         """The files' format: as given, else by the first file's suffix."""
-        return self._format or format_for(self._first_file())
+        if self._format:
+            return self._format
+        found = format_for(self._first_file())
+        return found.configured(self.config) if self.config else found
+
+    @lazy
+    def fields(self) -> tuple[str, ...] | None:
+        """The arrays that make up a sample; None: all that the files have."""
+        return self._fields and tuple(self.format.field(name) for name in self._fields)
 
     @lazy
     def spec(self) -> FileSpec:
@@ -194,7 +206,7 @@ class Dataset:
         for path in self.files[:SPEC_TRIES]:
             try:
                 return self.format.inspect(
-                    path, fields=self._fields, sample_axis=self.sample_axis, direct=self.files.direct
+                    path, fields=self.fields, sample_axis=self.sample_axis, direct=self.files.direct
                 )
             except (DataError, DlioFastOSError) as error:
                 errors.append(error)
@@ -209,10 +221,13 @@ class Dataset:
         """Samples in all files."""
         return len(self.files) * self.spec.samples if len(self.files) else 0
 
-    def plan(self, *, verify: bool = True) -> _core.Plan:
-        """What the core reads batches of this data set from."""
+    def plan(self, *, verify: bool = True, cache_bytes: int = READER_CACHE) -> _core.Plan:
+        """What the core reads batches of this data set from.
+
+        `cache_bytes` is what a format that is decoded in Python may keep of files for later batches.
+        """
         return _core.Plan(
-            container=self.format.name,
+            container=self.format.container,
             root=self.files.root,
             names=self.files.names,
             offsets=self.files.offsets,
@@ -222,6 +237,7 @@ class Dataset:
             direct=self.files.direct,
             verify=verify,
             ragged=self.ragged,
+            reader=self.format.reader(self.spec, cache_bytes),
         )
 
     def __getitem__(self, index: int) -> dict[str, Array]:

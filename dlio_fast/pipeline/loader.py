@@ -377,7 +377,7 @@ class Loader:
         """The plan and the pool, made when first needed, and anew after a fork."""
         plan, pool = self._plan, self._pool  # another thread may close the loader meanwhile
         if plan is None or pool is None or not pool.usable():
-            plan = self.dataset.plan(verify=self.verify)
+            plan = self.dataset.plan(verify=self.verify, cache_bytes=self.cache_bytes)
             held = 2 * (plan.batch_bytes(self.batch_size) or self.batch_bytes)  # by the consumer
             pool = _core.Pool(self.prefetch_bytes + held, self.pinning())
             self._plan, self._pool = plan, pool

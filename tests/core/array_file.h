@@ -13,7 +13,7 @@
 
 #include "check.h"
 #include "dlf_crc.h"
-#include "dlf_plan.h"
+#include "dlf_archive.h"
 
 /* An array as it lies in a file. */
 struct array {
@@ -117,7 +117,7 @@ static inline size_t write_array_file(const char *path, const dlf_plan *plan,
 		size_t head = npy_header((char *)npy, &arrays[i],
 					 plan->fields[i].descr);
 		memcpy(npy + head, arrays[i].bytes, arrays[i].nbytes);
-		if (plan->container == DLF_NPZ_FILE)
+		if (plan->container == &dlf_npz_container)
 			put_member(f, d, plan->fields[i].member, npy,
 				   head + arrays[i].nbytes, deflated,
 				   padding[i]);
@@ -126,7 +126,7 @@ static inline size_t write_array_file(const char *path, const dlf_plan *plan,
 		free(npy);
 	}
 	fclose(d);
-	if (plan->container == DLF_NPZ_FILE) {
+	if (plan->container == &dlf_npz_container) {
 		long begin = ftell(f);
 		fwrite(directory, 1, size, f);
 		put_n(f, 0x06054b50, 4);

@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "array_file.h"
-#include "dlf_plan.h"
 
 enum {
 	FILES = 5,
@@ -86,7 +85,7 @@ static inline void make_set(set *s, const char *folder, int variant,
 
 	memset(s, 0, sizeof(*s));
 	s->plan = (dlf_plan){
-		.container = variant % 3 == 2 ? DLF_NPY_FILE : DLF_NPZ_FILE,
+		.container = variant % 3 == 2 ? &dlf_npy_container : &dlf_npz_container,
 		.has_axis = 1,
 		.axis = variant / 6 % 2 ? -1 : 0,
 		.verify = variant / 12 % 2,

@@ -109,9 +109,9 @@ static void make_set(struct set *s, int round)
 	static const char *const members[] = {"x.npy", "label.npy"};
 
 	memset(s, 0, sizeof(*s));
-	s->plan.container = draw(3) ? DLF_NPZ_FILE : DLF_NPY_FILE;
-	s->plan.n_fields = s->plan.container == DLF_NPZ_FILE ? 1 + draw(2) : 1;
-	s->deflated = s->plan.container == DLF_NPZ_FILE && draw(3) == 0;
+	s->plan.container = draw(3) ? &dlf_npz_container : &dlf_npy_container;
+	s->plan.n_fields = s->plan.container == &dlf_npz_container ? 1 + draw(2) : 1;
+	s->deflated = s->plan.container == &dlf_npz_container && draw(3) == 0;
 	s->plan.direct = (int)draw(2);
 	s->plan.verify = draw(4) > 0;
 	s->plan.ragged = draw(4) == 0;
@@ -127,7 +127,7 @@ static void make_set(struct set *s, int round)
 		if (s->damage[i] == OTHER_COUNT && !has_axis)
 			s->damage[i] = MISSING;
 		if (s->damage[i] == FLIPPED &&
-		    (s->plan.container == DLF_NPY_FILE || !s->plan.verify ||
+		    (s->plan.container == &dlf_npy_container || !s->plan.verify ||
 		     s->deflated))
 			s->damage[i] = CUT;
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "dlf_sample.h"
+#include "dlf_archive.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -7,20 +7,10 @@
 
 #include "dlf_array.h"
 
-typedef struct charge_ctx {
-	dlf_ring *ring;
-	dlf_job *job;
-} charge_ctx;
-
 /* All that reading samples of one file needs at hand. */
 typedef struct reading {
+	dlf_task *task;
 	const dlf_plan *plan;
-	uint64_t file;
-	dlf_place *places;
-	size_t count;
-	dlf_cache *cache;
-	dlf_worker *worker;
-	dlf_memory memory;     /* charged to the job */
 	dlf_view view;
 	int opened;            /* the view is, since a field needed it */
 	/* of the field at hand */
@@ -29,71 +19,17 @@ typedef struct reading {
 	dlf_layout layout;
 } reading;
 
-static int charge(void *arg, int64_t bytes)
-{
-	charge_ctx *ctx = arg;
-
-	if (bytes >= 0)
-		return dlf_ring_charge(ctx->ring, ctx->job, (size_t)bytes);
-	dlf_ring_uncharge(ctx->ring, ctx->job, (size_t)-bytes);
-	return 0;
-}
-
 static void free_scratch(void *scratch)
 {
 	dlf_array_scratch_free(scratch);
 	free(scratch);
 }
 
-static dlf_array_scratch *worker_scratch(dlf_worker *worker)
+static int place_of(reading *r, size_t i, size_t skip, unsigned char **dst,
+		    dlf_fault *fault)
 {
-	if (!worker->scratch) {
-		worker->scratch = calloc(1, sizeof(dlf_array_scratch));
-		worker->free_scratch = free_scratch;
-	}
-	return worker->scratch;
-}
-
-void dlf_loose_free(dlf_loose *loose)
-{
-	if (!loose)
-		return;
-	dlf_buf_unref(loose->buf);
-	free(loose);
-}
-
-/* ---- where a sample goes ---- */
-
-/* A sample's place: in the batch where it fits the plan, else in a loose buffer,
- * behind `skip` bytes. */
-static int place_of(reading *r, dlf_place *place, size_t skip,
-		    unsigned char **dst, dlf_fault *fault)
-{
-	const dlf_layout *layout = &r->layout;
-	unsigned char *in_batch = place->in_batch[r->field];
-	dlf_loose *loose;
-
-	if (in_batch && layout->expected) {
-		*dst = in_batch;
-		return 0;
-	}
-	loose = calloc(1, sizeof(*loose));
-	int rc = loose ? dlf_memory_get(&r->memory, layout->sample_bytes + skip,
-					&loose->buf)
-		       : -ENOMEM;
-	if (rc) {
-		free(loose);
-		return dlf_fail(fault, rc, layout->start, "out of memory");
-	}
-	loose->data = loose->buf->data + skip;
-	loose->nbytes = layout->sample_bytes;
-	loose->ndim = layout->ndim;
-	memcpy(loose->shape, layout->shape, sizeof(loose->shape));
-	loose->descr_len = layout->descr_len;
-	memcpy(loose->descr, layout->descr, sizeof(loose->descr));
-	place->loose[r->field] = loose;
-	*dst = loose->data;
-	return 0;
+	return dlf_task_place(r->task, &r->task->places[i], r->field,
+			      &r->layout, skip, dst, fault);
 }
 
 /* What to skip for O_DIRECT to go straight to a loose buffer, where the file's own
@@ -122,8 +58,8 @@ static int read_whole(reading *r, dlf_fault *fault)
 	size_t skip = skip_for_direct(r);
 	int rc = 0;
 
-	for (size_t i = 0; i < r->count && !rc; i++) {
-		rc = place_of(r, &r->places[i], skip, &dst, fault);
+	for (size_t i = 0; i < r->task->count && !rc; i++) {
+		rc = place_of(r, i, skip, &dst, fault);
 		if (rc)
 			break;
 		if (!first)
@@ -142,10 +78,10 @@ static int read_extents(reading *r, dlf_fault *fault)
 	size_t skip = skip_for_direct(r);
 	int rc = 0;
 
-	for (size_t i = 0; i < r->count && !rc; i++) {
-		rc = place_of(r, &r->places[i], skip, &dst, fault);
+	for (size_t i = 0; i < r->task->count && !rc; i++) {
+		rc = place_of(r, i, skip, &dst, fault);
 		r->array.position = r->array.npy.data_offset +
-				    r->places[i].index * r->layout.sample_bytes;
+				    r->task->places[i].index * r->layout.sample_bytes;
 		if (!rc)
 			rc = dlf_array_read(&r->array, dst, r->layout.sample_bytes,
 					    fault);
@@ -158,11 +94,11 @@ static int gather(reading *r, const unsigned char *payload, dlf_fault *fault)
 	unsigned char *dst;
 	int rc = 0;
 
-	for (size_t i = 0; i < r->count && !rc; i++) {
-		rc = place_of(r, &r->places[i], 0, &dst, fault);
+	for (size_t i = 0; i < r->task->count && !rc; i++) {
+		rc = place_of(r, i, 0, &dst, fault);
 		if (!rc)
 			dlf_gather_sample(&r->layout, payload,
-					  r->places[i].index, dst);
+					  r->task->places[i].index, dst);
 	}
 	return rc;
 }
@@ -180,13 +116,13 @@ static int read_aside(reading *r, dlf_fault *fault)
 	dlf_buf *aside;
 	int rc;
 
-	rc = dlf_memory_get(&r->memory, r->array.npy.nbytes, &aside);
+	rc = dlf_memory_get(&r->task->memory, r->array.npy.nbytes, &aside);
 	if (rc)
 		return dlf_fail(fault, rc, r->array.start, "out of memory");
 	rc = read_payload(r, aside->data, fault);
 	if (!rc)
 		rc = gather(r, aside->data, fault);
-	dlf_memory_put(&r->memory, aside);
+	dlf_memory_put(&r->task->memory, aside);
 	return rc;
 }
 
@@ -195,23 +131,24 @@ static int read_aside(reading *r, dlf_fault *fault)
 static int open_file(reading *r, dlf_fault *fault)
 {
 	const dlf_plan *plan = r->plan;
-	dlf_array_scratch *scratch = worker_scratch(r->worker);
+	dlf_array_scratch *scratch =
+		dlf_task_scratch(r->task, sizeof(*scratch), free_scratch);
 	char path[PATH_MAX];
+	int rc;
 
 	if (r->opened)
 		return 0;
 	if (!scratch)
 		return dlf_fail(fault, -ENOMEM, 0, "out of memory");
-	int n = snprintf(path, sizeof(path), "%s%s", plan->root,
-			 plan->names + plan->offsets[r->file]);
-	if (n < 0 || (size_t)n >= sizeof(path))
-		return dlf_fail(fault, -ENAMETOOLONG, 0, "the path is too long");
-	int rc = dlf_view_open(&r->view, &r->worker->io, scratch, r->memory,
+	rc = dlf_plan_path(plan, r->task->file, path, fault);
+	if (rc)
+		return rc;
+	rc = dlf_view_open(&r->view, &r->task->worker->io, scratch, r->task->memory,
 			       path, plan->direct ? DLF_OPEN_DIRECT : 0, fault);
 	if (rc)
 		return rc;
 	r->opened = 1;
-	return plan->container == DLF_NPZ_FILE
+	return plan->container == &dlf_npz_container
 		       ? dlf_view_directory(&r->view, fault)
 		       : 0;
 }
@@ -220,7 +157,7 @@ static int open_array(reading *r, dlf_fault *fault)
 {
 	const dlf_field *field = &r->plan->fields[r->field];
 
-	if (r->plan->container == DLF_NPY_FILE)
+	if (r->plan->container == &dlf_npy_container)
 		return dlf_array_open_npy(&r->array, &r->view, fault);
 	const dlf_zip_member *member = dlf_zip_find(
 		&r->view.scratch->zip, field->member, field->member_len);
@@ -234,7 +171,7 @@ static int open_array(reading *r, dlf_fault *fault)
 /* Where no checksum vouches for the bytes, the file's own times must. */
 static int check_unchanged(const reading *r, dlf_fault *fault)
 {
-	if (r->plan->container == DLF_NPZ_FILE && r->plan->verify)
+	if (r->plan->container == &dlf_npz_container && r->plan->verify)
 		return 0;
 	return dlf_file_check_unchanged(&r->view.file, fault);
 }
@@ -253,8 +190,8 @@ static int find_samples(reading *r, size_t field, const dlf_memory *packed,
 	if (!rc)
 		rc = dlf_plan_layout(r->plan, field, &r->array.npy,
 				     r->array.start, &r->layout, fault);
-	for (size_t i = 0; i < r->count && !rc; i++)
-		if (r->places[i].index >= r->layout.samples)
+	for (size_t i = 0; i < r->task->count && !rc; i++)
+		if (r->task->places[i].index >= r->layout.samples)
 			rc = dlf_fail(fault, DLF_ESAMPLE, r->array.start,
 				      "the file does not hold that sample");
 	return rc;
@@ -263,7 +200,7 @@ static int find_samples(reading *r, size_t field, const dlf_memory *packed,
 static int close_array(reading *r, int rc, dlf_fault *fault)
 {
 	dlf_array_close(&r->array);
-	if (rc && r->plan->container == DLF_NPZ_FILE)
+	if (rc && r->plan->container == &dlf_npz_container)
 		dlf_fault_member(fault, r->plan->fields[r->field].member);
 	return rc;
 }
@@ -277,7 +214,7 @@ static int lie_apart(const reading *r)
 
 static int read_field(reading *r, size_t field, dlf_fault *fault)
 {
-	int rc = find_samples(r, field, &r->memory, fault);
+	int rc = find_samples(r, field, &r->task->memory, fault);
 
 	if (!rc && is_dense(r) && r->layout.samples == 1)
 		rc = read_whole(r, fault);
@@ -298,14 +235,14 @@ enum { NO_ROOM = 1 };
 static int load_field(reading *r, dlf_cache_entry *entry, size_t field,
 		      dlf_fault *fault)
 {
-	const dlf_memory uncharged = {.pool = r->memory.pool};
+	const dlf_memory uncharged = {.pool = r->task->memory.pool};
 	dlf_cache_array *to = &entry->arrays[field];
 	int rc = find_samples(r, field, &uncharged, fault);
 	uint64_t nbytes = r->array.npy.nbytes;
 
 	if (rc || (nbytes > DLF_SMALL_FILE && lie_apart(r)))
 		return close_array(r, rc, fault);
-	if (dlf_cache_reserve(r->cache, entry, field, r->memory.pool, nbytes)) {
+	if (dlf_cache_reserve(r->task->cache, entry, field, r->task->memory.pool, nbytes)) {
 		dlf_array_close(&r->array);
 		return NO_ROOM;
 	}
@@ -352,38 +289,35 @@ static int read_samples(reading *r, dlf_fault *fault)
 	dlf_cache_entry *entry = NULL;
 	int rc = 0;
 
-	if (r->cache && r->plan->samples_per_file > 1)
-		found = dlf_cache_get(r->cache, r->plan, r->file, &entry);
+	if (r->task->cache && r->plan->samples_per_file > 1)
+		found = dlf_cache_get(r->task->cache, r->plan, r->task->file, &entry);
 	if (found == DLF_CACHE_LOAD) {
 		rc = load_file(r, entry, fault);
 		if (!rc && entry->bytes) {
-			dlf_cache_publish(r->cache, entry);
+			dlf_cache_publish(r->task->cache, entry);
 		} else {
-			dlf_cache_abandon(r->cache, entry);
+			dlf_cache_abandon(r->task->cache, entry);
 			entry = NULL;
 		}
 	}
 	if (rc >= 0) /* and only now may the ring let us wait for room */
 		rc = deliver(r, entry, fault);
 	if (entry)
-		dlf_cache_release(r->cache, entry, r->count);
+		dlf_cache_release(r->task->cache, entry, r->task->count);
 	return rc;
 }
 
-int dlf_sample_read(const dlf_plan *plan, uint64_t file, dlf_place *places,
-		    size_t count, dlf_pool *pool, dlf_cache *cache,
-		    dlf_job *job, dlf_worker *worker, dlf_fault *fault)
+static int read_archive(dlf_task *task, dlf_fault *fault)
 {
-	charge_ctx ctx = {worker->ring, job};
-	reading r = {.plan = plan, .file = file, .places = places,
-		     .count = count, .cache = cache, .worker = worker,
-		     .memory = {pool, charge, &ctx}};
-
-	dlf_fault_clear(fault);
+	reading r = {.task = task, .plan = task->plan};
 	int rc = read_samples(&r, fault);
+
 	if (!rc && r.opened)
 		rc = check_unchanged(&r, fault);
 	if (r.opened)
 		dlf_view_close(&r.view);
 	return rc;
 }
+
+const dlf_container dlf_npy_container = {"npy", 0, read_archive};
+const dlf_container dlf_npz_container = {"npz", 0, read_archive};

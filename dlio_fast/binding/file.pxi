@@ -1,0 +1,125 @@
+# A file, read at offsets.
+
+
+cdef class File:
+    """An open file that is read at offsets, in the calling thread. Not for use by two threads at once.
+
+    Parameters
+    ----------
+    path : str or path-like
+    pool : Pool
+        Where the memory comes from.
+    direct : bool
+        Bypass the page cache.
+
+    Attributes
+    ----------
+    size : int
+        Bytes, when it was opened.
+    """
+
+    cdef dlf_file file
+    cdef dlf_io own
+    cdef dlf_io *io
+    cdef dlf_pool *pool
+    cdef object kept
+    cdef bint opened
+    cdef readonly str path
+
+    def __init__(self, path, Pool pool not None, *, bint direct=False):
+        self.kept = pool
+        self.open(path, pool.pool, direct, NULL)
+
+    cdef int open(self, path, dlf_pool *pool, bint direct, dlf_io *io) except -1:
+        cdef dlf_fault fault
+        cdef bytes encoded = c_path(path)
+        cdef const char *c_encoded = encoded
+        cdef int rc
+        if self.opened or self.io != NULL:
+            raise ValueError("the file is open")
+        self.path = _os.fsdecode(encoded)
+        self.pool = pool
+        if io == NULL:
+            rc = dlf_io_init(&self.own, NULL)
+            if rc:
+                raise code_error(rc)
+            self.own.interrupted = interrupted
+            io = &self.own
+        self.io = io
+        dlf_fault_clear(&fault)
+        with nogil:
+            rc = dlf_file_open(&self.file, self.io, c_encoded, DLF_OPEN_DIRECT if direct else 0, &fault)
+        if rc:
+            raise_pending()
+            raise fault_error(self.path, &fault)
+        self.opened = True
+        return 0
+
+    def __dealloc__(self):
+        self.release()
+
+    cdef void release(self) noexcept:
+        if self.opened:
+            dlf_file_close(&self.file)
+            self.opened = False
+        if self.io == &self.own:
+            dlf_io_free(&self.own)
+        self.io = NULL
+
+    cdef int check_open(self) except -1:
+        if not self.opened:
+            raise _errors.ClosedError(f"{self.path}: the file is closed")
+        return 0
+
+    @property
+    def size(self):
+        return self.file.size
+
+    def read(self, uint64_t offset=0, length=None):
+        """A range, by default the rest of the file, as a Buffer; TruncatedError where it lies outside."""
+        cdef dlf_fault fault
+        cdef dlf_buf *buf
+        cdef int rc = 0
+        self.check_open()
+        cdef uint64_t rest = self.file.size - offset if offset <= self.file.size else 0
+        cdef uint64_t n = rest if length is None else length
+        if offset > self.file.size or n > rest:
+            raise _errors.TruncatedError(
+                f"{self.path}: bytes {offset} to {offset + n} are asked for, the file has {self.file.size}",
+                self.path, None, offset)
+        dlf_fault_clear(&fault)
+        with nogil:
+            rc = dlf_pool_get(self.pool, n, &buf)
+            if rc == 0:
+                rc = dlf_file_read(&self.file, self.io, offset, buf.data, n, NULL, &fault)
+                if rc:
+                    dlf_buf_unref(buf)
+        if rc:
+            raise_pending()
+            raise fault_error(self.path, &fault) if fault.code else code_error(rc)
+        return wrap_buffer(buf, buf.data, n)
+
+    def check_unchanged(self):
+        """FileChangedError if size or modification time differ from those at opening."""
+        cdef dlf_fault fault
+        self.check_open()
+        dlf_fault_clear(&fault)
+        if dlf_file_check_unchanged(&self.file, &fault):
+            raise fault_error(self.path, &fault)
+
+    def close(self):
+        """Close the file; what was read stays valid."""
+        self.release()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+
+cdef File open_file(path, dlf_pool *pool, bint direct, dlf_io *io):
+    """A file that is read with a worker's belongings."""
+    cdef File file = File.__new__(File)
+    file.open(path, pool, direct, io)
+    return file

@@ -1,0 +1,201 @@
+# What batches are read from, and the way from the ring's threads into Python for what is decoded there.
+
+import numpy as _np
+
+# Threads of a ring that is garbage, too, may still read from it when the collector comes.
+@cython.no_gc_clear
+cdef class Plan:
+    """What a data set's batches are read from; see csrc/dlf_plan.h.
+
+    Parameters
+    ----------
+    container : str
+        What of the core reads the files: "npz", "npy"; "maker": `reader` alone does.
+    root, names : bytes
+        File i is ``root + names[offsets[i]:]`` up to the next NUL byte.
+    offsets : buffer of uint64
+    fields : sequence of (member, descr, itemsize, shape)
+        Member name (bytes, with ``.npy``), dtype literal (bytes), and a sample's shape.
+    sample_axis : int or None
+    reader : object, optional
+        For what the core cannot read by itself: its method ``read(task)`` is called with a :class:`Task` on
+        the ring's threads, and returns for each field an array of the samples, (len(task.samples), *shape),
+        or a list of arrays that may differ. What it raises becomes the failure of these samples.
+    """
+
+    cdef dlf_plan plan
+    cdef dlf_field *fields
+    cdef object keep
+    cdef const uint64_t[::1] offsets
+    cdef readonly object reader
+    cdef dict errors        # of the reader, by job and file
+
+    def __cinit__(self, *, str container, bytes root, bytes names, const uint64_t[::1] offsets, fields,
+                  uint64_t samples_per_file, sample_axis=None, bint direct=False, bint verify=True,
+                  bint ragged=False, reader=None):
+        cdef bytes name = container.encode()
+        cdef size_t f
+        cdef int d
+        fields = list(fields)
+        self.keep = (root, names, fields)
+        self.offsets = offsets
+        self.fields = <dlf_field *> calloc(len(fields) + 1, sizeof(dlf_field))
+        if self.fields == NULL:
+            raise MemoryError
+        for f, (member, descr, itemsize, shape) in enumerate(fields):
+            if len(shape) > DLF_NPY_MAX_DIMS:
+                raise ValueError(f"{len(shape)} dimensions are more than numpy's {DLF_NPY_MAX_DIMS}")
+            self.fields[f].member = <const char *> member
+            self.fields[f].member_len = len(member)
+            self.fields[f].descr = <const char *> descr
+            self.fields[f].descr_len = len(descr)
+            self.fields[f].itemsize = itemsize
+            self.fields[f].ndim = len(shape)
+            self.fields[f].sample_bytes = itemsize
+            for d in range(len(shape)):
+                self.fields[f].shape[d] = shape[d]
+                self.fields[f].sample_bytes *= <size_t> shape[d]
+        self.plan.container = dlf_container_named(name)
+        if self.plan.container == NULL:
+            raise ValueError(f"the core has no container {container!r}")
+        self.reader = reader
+        self.errors = {}
+        self.plan.read = read_with_reader
+        self.plan.maker = <void *> self
+        self.plan.direct = direct
+        self.plan.verify = verify
+        self.plan.ragged = ragged
+        self.plan.has_axis = sample_axis is not None
+        self.plan.axis = sample_axis or 0
+        self.plan.samples_per_file = samples_per_file
+        self.plan.root = <const char *> root
+        self.plan.names = <const char *> names
+        self.plan.n_files = offsets.shape[0]
+        self.plan.offsets = &offsets[0] if offsets.shape[0] else NULL
+        self.plan.fields = self.fields
+        self.plan.n_fields = len(fields)
+        if dlf_plan_new_tables(&self.plan):
+            raise MemoryError
+
+    def __dealloc__(self):
+        dlf_plan_free_tables(&self.plan)
+        free(self.fields)
+
+    def path(self, uint64_t file):
+        """The path of a file of the plan, as str."""
+        cdef bytes name = self.plan.root
+        name += self.plan.names + self.plan.offsets[file]
+        return _os.fsdecode(name)
+
+    def batch_bytes(self, size_t n):
+        """Bytes that a batch of n samples occupies; 0 where each sample has a buffer of its own."""
+        cdef size_t size = dlf_batch_bytes(&self.plan, n)
+        return dlf_pool_capacity(size) if size else 0
+
+    def file_bytes(self):
+        """Bytes of a ring's cache that a file like the first takes."""
+        return dlf_plan_file_bytes(&self.plan)
+
+    cdef object error(self, dlf_job *job, uint64_t file, const dlf_fault *fault):
+        """The exception for a fault of a job's file."""
+        if fault.code == DLF_EMAKER:
+            return self.errors.pop((<size_t> job, file))
+        return fault_error(self.path(file), fault)
+
+
+cdef class Task:
+    """Samples of one file that a plan's reader is asked for. Valid during the call only.
+
+    Attributes
+    ----------
+    file : int
+        Number of the file in the plan.
+    path : str
+    samples : list of int
+        Which of the file's, ascending; the same may come twice.
+    """
+
+    cdef dlf_task *task
+    cdef File opened
+    cdef readonly uint64_t file
+    cdef readonly str path
+    cdef readonly list samples
+
+    def open(self):
+        """The file, opened when first asked for; past the page cache where the plan says so."""
+        if self.opened is None:
+            if self.task == NULL:
+                raise _errors.ClosedError(f"{self.path}: the task has ended")
+            self.opened = open_file(self.path, self.task.memory.pool, self.task.plan.direct,
+                                    &self.task.worker.io)
+        return self.opened
+
+    cdef int end(self) except -1:
+        self.task = NULL
+        if self.opened is not None:
+            self.opened.close()
+        return 0
+
+
+cdef int read_with_reader(dlf_task *task, dlf_fault *fault) noexcept with gil:
+    cdef Plan plan = <Plan> task.plan.maker
+    cdef Task asked = Task.__new__(Task)
+    cdef size_t i
+    try:
+        asked.task = task
+        asked.file = task.file
+        asked.path = plan.path(task.file)
+        asked.samples = [task.places[i].index for i in range(task.count)]
+        try:
+            put_fields(task, plan, asked.path, plan.reader.read(asked))
+        finally:
+            asked.end()
+    except BaseException as error:
+        plan.errors[(<size_t> task.job, task.file)] = error
+        return dlf_fail(fault, DLF_EMAKER, 0, "the reader failed")
+    return 0
+
+
+cdef int put_fields(dlf_task *task, Plan plan, path, fields) except -1:
+    """Bring what a reader has returned to its places."""
+    cdef size_t f, found
+    for f in range(plan.plan.n_fields):
+        found = len(fields[f])
+        if found != task.count:
+            raise _errors.SampleError(
+                f"{path}: {task.count} samples were asked for, {found} were decoded", path)
+        if isinstance(fields[f], _np.ndarray):
+            put_samples(task, plan, path, f, 0, fields[f])
+        else:
+            for i, sample in enumerate(fields[f]):
+                put_samples(task, plan, path, f, i, _np.asarray(sample)[_np.newaxis])
+    return 0
+
+
+cdef int put_samples(dlf_task *task, Plan plan, path, size_t f, size_t first, samples) except -1:
+    cdef dlf_layout layout
+    cdef dlf_fault fault
+    cdef bytes descr = samples.dtype.str.encode()
+    cdef size_t count = len(samples), address
+    cdef int rc, d
+    cdef bint like_plan = descr == plan.keep[2][f][1] and samples.shape[1:] == plan.keep[2][f][3]
+    if samples.dtype.hasobject or len(descr) >= DLF_DESCR_MAX or samples.ndim - 1 > DLF_NPY_MAX_DIMS:
+        raise _errors.UnsupportedError(f"{path}: decoded samples have dtype {samples.dtype}", path)
+    samples = _np.ascontiguousarray(samples)
+    address = samples.ctypes.data
+    dlf_plan_sample(&plan.plan, f, &layout)
+    if not like_plan:
+        layout.expected = 0
+        layout.ndim = samples.ndim - 1
+        for d in range(layout.ndim):
+            layout.shape[d] = samples.shape[d + 1]
+        layout.itemsize = samples.dtype.itemsize
+        layout.sample_bytes = samples.nbytes // count
+        layout.descr_len = len(descr)
+        memcpy(layout.descr, <const char *> descr, len(descr))
+    dlf_fault_clear(&fault)
+    with nogil:
+        rc = dlf_task_put(task, first, count, f, &layout, <const void *> address, &fault)
+    if rc:
+        raise fault_error(path, &fault)
+    return 0
