@@ -18,6 +18,8 @@ from ..errors import ConfigError
 
 if TYPE_CHECKING:
     from ..config import Config
+    from ..config.data import DatasetSection
+    from .generating import Generator
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,14 @@ class Format(ABC):
             How much of files it may keep, for samples of theirs that later batches will want.
         """
         return None
+
+    def generator(self, dataset: DatasetSection, where: str = "dataset") -> Generator:
+        """Return what makes the files of a configuration's ``dataset`` section, which messages call `where`.
+
+        Raises ConfigError where it asks for what the format cannot hold. A format that does not define this
+        cannot be generated.
+        """
+        raise ConfigError(f"{where}.format: {self.name!r} cannot be generated")
 
 
 class Reader(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -12,6 +12,11 @@ from .. import _core
 from ..errors import FormatError, MemberError, SampleError
 from ..storage.memory import shared_pool
 from .base import FieldSpec, FileSpec, Format
+from .generating import Generator, LaidOutGenerator
+from .layout import FileLayout, npy_layout
+
+if TYPE_CHECKING:
+    from ..config.data import DatasetSection
 
 FIELD = "x"
 """What the one array of an NPY file is called."""
@@ -84,6 +89,18 @@ def map_array(header: _core._NpyHeader, path: str) -> np.ndarray:
     return np.memmap(path, dtype, "r", header["file_offset"] or 0, header["shape"], order)
 
 
+def x_shape(generator: Generator, index: int) -> tuple[int, ...]:
+    """The shape of `x` in file `index` of a generated data set: the sample axis is the last."""
+    return (*generator.file_dims(index), generator.samples)
+
+
+class NpyGenerator(LaidOutGenerator):
+    """DLIO's NPY files: `x` with the sample axis last, uncompressed."""
+
+    def layout(self, index: int) -> FileLayout:
+        return npy_layout(x_shape(self, index), self.dtype, self.dataset.align_payload)
+
+
 class NpyFormat(Format):
     name = "npy"
     suffixes = (".npy",)
@@ -106,6 +123,9 @@ class NpyFormat(Format):
         finally:
             archive.close()
         return FileSpec((field,), samples, scratch_bytes(header, samples))
+
+    def generator(self, dataset: DatasetSection, where: str = "dataset") -> Generator:
+        return NpyGenerator(dataset, where)
 
 
 FORMAT = NpyFormat()

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import threading
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from .. import _core
 from ..errors import ClosedError, MemberError, SampleError
 from ..storage.memory import shared_pool
 from .base import FileSpec, Format
-from .npy import array_over, map_array, sample_spec, scratch_bytes
+from .generating import EncodedGenerator, Generator, LaidOutGenerator
+from .layout import FileLayout, npz_layout, write_deflated_npz
+from .npy import array_over, map_array, sample_spec, scratch_bytes, x_shape
+
+if TYPE_CHECKING:
+    from ..config.data import DatasetSection
 
 NPY_MAGIC = b"\x93NUMPY"
 STORED = 0
@@ -90,6 +98,46 @@ class NpzFile(Mapping[str, Any]):
         return f"NpzFile {self.path!r} with keys: {shown}"
 
 
+class NpzGenerator(LaidOutGenerator):
+    """DLIO's NPZ files: `x` with the sample axis last, `y` zeros, both stored."""
+
+    compressions = ("none", "zip")
+
+    def layout(self, index: int) -> FileLayout:
+        return npz_layout(x_shape(self, index), self.dtype, self.samples, self.dataset.align_payload)
+
+
+class DeflatedNpzGenerator(EncodedGenerator):
+    """The same members, deflated."""
+
+    compressions = ("none", "zip")
+
+    def nbytes(self) -> npt.NDArray[np.float64]:
+        return NpzGenerator(self.dataset).nbytes()
+
+    def encode(self, index: int, file: IO[bytes]) -> None:
+        write_deflated_npz(file, x_shape(self, index), self.dtype, self.samples, self.payload(index))
+
+    def matches(self, index: int, fd: int) -> bool:
+        """Compare the directory: the sizes and checksums in it are those of the contents."""
+        try:
+            with open(fd, "rb", closefd=False) as file, zipfile.ZipFile(file) as archive:
+                members = {member.filename: member for member in archive.infolist()}
+        except zipfile.BadZipFile:
+            return False
+        x, y = members.get("x.npy"), members.get("y.npy")
+        if len(members) != 2 or x is None or y is None or x.compress_type != zipfile.ZIP_DEFLATED:
+            return False
+        layout = npz_layout(x_shape(self, index), self.dtype, self.samples, align=False)
+        header = layout.head[layout.crc_from :]
+        if x.file_size != len(header) + layout.payload_nbytes:
+            return False
+        crc = zlib.crc32(header)
+        for piece in self.payload(index):
+            crc = zlib.crc32(piece, crc)
+        return x.CRC == crc
+
+
 class NpzFormat(Format):
     name = "npz"
     suffixes = (".npz",)
@@ -129,6 +177,9 @@ class NpzFormat(Format):
         if len(set(counts.values())) > 1:
             raise SampleError(f"{path}: the fields disagree about the number of samples: {counts}", path)
         return FileSpec(tuple(field for field, _ in found), found[0][1], scratch)
+
+    def generator(self, dataset: DatasetSection, where: str = "dataset") -> Generator:
+        return (DeflatedNpzGenerator if dataset.compression == "zip" else NpzGenerator)(dataset, where)
 
 
 FORMAT = NpzFormat()

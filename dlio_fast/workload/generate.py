@@ -1,27 +1,22 @@
-"""Generate the data set of a configuration: NPZ and NPY files as DLIO lays them out, with the same contents
-for the same seed on every run, for every number of threads and processes."""
+"""Generate the data set of a configuration: files as DLIO lays them out, with the same contents for the same
+seed on every run, for every number of threads and processes."""
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import logging
 import os
 import threading
 import time
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO
 
-from .. import _core
 from .._limits import default_threads
 from ..config import Config
 from ..config.address import backend_of, split_address
-from ..errors import ClosedError, ConfigError, DiskFullError
-from ..formats.layout import write_deflated_npz
+from ..errors import ConfigError
+from ..formats.writing import Writer, typed_errors
 from .bar import Bar
-from .plan import FilePlan, typed_errors
+from .plan import FilePlan
 
 logger = logging.getLogger("dlio_fast")
 
@@ -79,7 +74,8 @@ def generate(
         many as processors and storage are good for.
     skip_existing : bool
         Keep files that are complete. Compared are size, headers and directory byte by byte and the payload's
-        first and last 4 KiB; of a compressed file, the directory with its sizes and checksums.
+        first and last 4 KiB; of an encoded file, what its format says of it: of a deflated NPZ file, the
+        directory with its sizes and checksums.
     progress : bool, optional
         Show a progress bar on stderr; default: if that is a terminal.
     rank, world_size : int
@@ -141,14 +137,13 @@ class _Run:
 
     def __init__(self, plan: FilePlan, indices: range, *, direct: bool, sync: bool, skip_existing: bool):
         self.plan = plan
-        self.direct = direct
-        self.sync = sync
         self.skip_existing = skip_existing
         self.files = self.bytes = self.skipped = 0
         self.fallback_reason: str | None = None
-        self._progress = 0  # bytes of the layouts of files that are skipped or compressed
-        self._total = int(plan.nbytes()[indices.start :: indices.step].sum())
-        self._writer = _core.FileWriter()
+        self._estimates = plan.nbytes()
+        self._progress = 0.0  # bytes of files that are skipped, and that files are smaller than estimated
+        self._total = int(self._estimates[indices.start :: indices.step].sum())
+        self._writer = Writer(direct=direct, sync=sync)
         self._stopped = False
         self._failures: list[BaseException] = []
         self._lock = threading.Lock()
@@ -167,7 +162,7 @@ class _Run:
                 while any(worker.is_alive() for worker in workers):
                     time.sleep(pause)
                     pause = min(2 * pause, _POLL_SECONDS)
-                    bar.update(self._writer.bytes_written + self._progress - bar.n)
+                    bar.update(int(self._writer.bytes_written + self._progress) - bar.n)
             finally:
                 self._stop()
                 for worker in workers:
@@ -196,70 +191,16 @@ class _Run:
             if self.skip_existing and self.plan.is_complete(index):
                 with self._lock:
                     self.skipped += 1
-                    self._progress += self.plan.layout(index).nbytes
+                    self._progress += self._estimates[index]
                 continue
-            nbytes, reason = self._write(index)
+            nbytes, reason = self.plan.write(index, self._writer)
             with self._lock:
+                self._progress += self._estimates[index] - nbytes
                 self.files += 1
                 self.bytes += nbytes
                 if reason and self.fallback_reason is None:
                     self.fallback_reason = reason
                     logger.info("%s: O_DIRECT is not used: %s", self.plan.path(index), reason)
-
-    def _write(self, index: int) -> tuple[int, str | None]:
-        path = self.plan.path(index)
-        folder, name = os.path.split(path)
-        temp = f"{folder}/.{name}.{os.getpid()}.tmp"
-        try:
-            return (self._write_compressed if self.plan.compressed else self._write_stored)(index, temp, path)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFullError(
-                    f"{os.strerror(error.errno)}; this file was removed again", path
-                ) from error
-            raise
-
-    def _write_stored(self, index: int, temp: str, path: str) -> tuple[int, str | None]:
-        layout = self.plan.layout(index)
-        _, reason = self._writer.write(
-            temp,
-            path,
-            layout.head,
-            layout.payload_nbytes,
-            layout.tail,
-            seed=self.plan.seed,
-            stream=index,
-            kind=self.plan.kind,
-            crc_from=layout.crc_from,
-            crc_in_head=layout.crc_in_head,
-            crc_in_tail=layout.crc_in_tail,
-            direct=self.direct,
-            sync=self.sync,
-        )
-        return layout.nbytes, reason
-
-    def _write_compressed(self, index: int, temp: str, path: str) -> tuple[int, str | None]:
-        plan, samples = self.plan, self.plan.dataset.num_samples_per_file
-        with typed_errors("writing failed", path), _open_temp(temp) as file:
-            try:
-                write_deflated_npz(file, plan.shape(index), plan.dtype, samples, self._pieces(index))
-                file.flush()
-                nbytes = os.fstat(file.fileno()).st_size
-                if self.sync:
-                    os.fsync(file.fileno())
-                os.replace(temp, path)
-            except BaseException:
-                os.unlink(temp)
-                raise
-        return nbytes, "compressed files are written through the page cache" if self.direct else None
-
-    def _pieces(self, index: int) -> Iterator[Any]:
-        for piece in self.plan.payload(index):
-            if self._stopped:
-                raise ClosedError(f"{self.plan.path(index)}: writing was cancelled")
-            yield piece
-            with self._lock:
-                self._progress += len(piece)
 
 
 def _local_folder(address: str) -> tuple[str, bool]:
@@ -273,19 +214,6 @@ def _local_folder(address: str) -> tuple[str, bool]:
     if not path:
         raise ConfigError(f"dataset.data_folder: {address!r} names no folder")
     return os.path.normpath(path), backend == "direct"
-
-
-def _open_temp(path: str) -> BinaryIO:
-    """Create and lock a temporary file, as csrc/dlf_write.c does it."""
-    while True:
-        file = open(path, "xb")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:
-            pass  # not every file system has locks
-        if os.fstat(file.fileno()).st_nlink:
-            return file
-        file.close()  # another run took it for a dead one's
 
 
 def _sync_folder(folder: str) -> None:

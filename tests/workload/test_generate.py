@@ -69,7 +69,12 @@ def test_ragged_sizes_are_those_of_dlio(tmp_path):
 def test_the_golden_sizes_of_unet3d_come_out(tmp_path):
     cfg = config(num_files_train=4, record_length_bytes=146600628, record_length_bytes_stdev=68341808)
     plan = FilePlan(cfg, str(tmp_path))
-    assert [plan.layout(i).payload_nbytes for i in range(4)] == [224093125, 93582835, 139625640, 159581528]
+    assert [plan.generator.payload_nbytes()[i] for i in range(4)] == [
+        224093125,
+        93582835,
+        139625640,
+        159581528,
+    ]
 
 
 # Layout
@@ -210,7 +215,7 @@ def test_compressed_files_are_those_of_savez_compressed(tmp_path):
     what = {"record_element_type": "bool", "record_length_bytes": 3 << 20, "num_samples_per_file": 2}
     generate(config(**what), data_folder=tmp_path / "plain")
     result = generate(config(**what, compression="zip"), data_folder=f"direct://{tmp_path}/zip")
-    assert "page cache" in result.fallback_reason
+    assert result.direct or "O_DIRECT" in result.fallback_reason
     for path in sorted((tmp_path / "plain").rglob("*.npz")):
         x = x_of(path)
         np.savez_compressed(tmp_path / "reference.npz", x=x, y=np.zeros(2, np.int64))
@@ -225,7 +230,7 @@ def test_compressed_files_are_those_of_savez_compressed(tmp_path):
 @pytest.mark.parametrize(
     ("dataset", "said"),
     [
-        ({"format": "hdf5"}, "dataset.format: 'hdf5' cannot be generated; what can: npz, npy"),
+        ({"format": "hdf5_opt"}, "dataset.format: 'hdf5_opt' cannot be generated; what can: .*npz, npy"),
         ({"compression": "gzip"}, "dataset.compression: 'gzip' cannot be generated; what can: none, zip"),
         ({"format": "npy", "compression": "zip"}, "dataset.compression"),
         ({"record_element_type": "float128"}, "dataset.record_element_type"),
