@@ -12,11 +12,13 @@
 struct dlf_ring {
 	pthread_mutex_t lock;
 	pthread_cond_t work;   /* a task may be started */
-	pthread_cond_t done;   /* the oldest job may be finished */
+	pthread_cond_t done;   /* the oldest job may be finished, or, once
+				* cancelled, the last task */
 	pthread_cond_t room;   /* bytes were released, or the oldest job changed */
 	dlf_job *oldest;       /* in order of submission, to be delivered */
 	dlf_job *newest;
 	dlf_job *unstarted;    /* the first job with a task to start */
+	size_t running;        /* tasks */
 	size_t budget;
 	atomic_int cancel;
 	dlf_ring_stats stats;
@@ -58,6 +60,13 @@ int dlf_ring_new(size_t threads, size_t budget, dlf_ring **out)
 	return 0;
 }
 
+static _Thread_local int is_worker;
+
+int dlf_ring_is_worker(void)
+{
+	return is_worker;
+}
+
 static int is_cancelled(dlf_ring *ring)
 {
 	return atomic_load_explicit(&ring->cancel, memory_order_relaxed);
@@ -84,8 +93,10 @@ static void *work(void *arg)
 	dlf_job *job;
 	size_t task;
 
+	is_worker = 1;
 	pthread_mutex_lock(&ring->lock);
 	while ((job = take_task(ring, &task))) {
+		ring->running++;
 		pthread_mutex_unlock(&ring->lock);
 		memset(&worker->io.stats, 0, sizeof(worker->io.stats));
 		job->run(job, task, worker);
@@ -93,6 +104,8 @@ static void *work(void *arg)
 		dlf_io_stats_add(&ring->stats.io, &worker->io.stats);
 		if (++job->finished == job->tasks && job == ring->oldest)
 			pthread_cond_signal(&ring->done);
+		if (!--ring->running && is_cancelled(ring))
+			pthread_cond_broadcast(&ring->done);
 	}
 	pthread_mutex_unlock(&ring->lock);
 	return NULL;
@@ -182,15 +195,20 @@ out:
 	return rc;
 }
 
+static struct timespec deadline(uint64_t begin, int timeout_ms)
+{
+	uint64_t end = begin + (uint64_t)timeout_ms * 1000000u;
+
+	return (struct timespec){(time_t)(end / 1000000000u),
+				 (long)(end % 1000000000u)};
+}
+
 int dlf_ring_next(dlf_ring *ring, int timeout_ms, dlf_job **out)
 {
 	uint64_t begin = dlf_now_ns();
-	uint64_t end = begin + (uint64_t)timeout_ms * 1000000u;
-	struct timespec until = {(time_t)(end / 1000000000u),
-				 (long)(end % 1000000000u)};
-	int rc = 0;
-
+	struct timespec until = deadline(begin, timeout_ms);
 	dlf_job *job;
+	int rc = 0;
 
 	pthread_mutex_lock(&ring->lock);
 	while ((job = ring->oldest) && job->finished < job->tasks && !rc &&
@@ -261,12 +279,17 @@ void dlf_ring_get_stats(dlf_ring *ring, dlf_ring_stats *out)
 	pthread_mutex_unlock(&ring->lock);
 }
 
-int dlf_ring_is_worker(const dlf_ring *ring)
+int dlf_ring_await(dlf_ring *ring, int timeout_ms)
 {
-	for (size_t i = 0; i < ring->stats.threads; i++)
-		if (pthread_equal(ring->threads[i], pthread_self()))
-			return 1;
-	return 0;
+	struct timespec until = deadline(dlf_now_ns(), timeout_ms);
+	int rc = 0;
+
+	pthread_mutex_lock(&ring->lock);
+	while (ring->running && !rc)
+		rc = -pthread_cond_timedwait(&ring->done, &ring->lock, &until);
+	rc = ring->running ? -ETIMEDOUT : 0;
+	pthread_mutex_unlock(&ring->lock);
+	return rc;
 }
 
 void dlf_ring_free(dlf_ring *ring)
@@ -276,7 +299,7 @@ void dlf_ring_free(dlf_ring *ring)
 		dlf_worker *worker = &ring->workers[i];
 		pthread_join(ring->threads[i], NULL);
 		dlf_count(DLF_COUNT_RING_THREADS, -1);
-		if (worker->free_scratch)
+		if (worker->scratch)
 			worker->free_scratch(worker->scratch);
 		dlf_io_free(&worker->io);
 	}

@@ -72,8 +72,13 @@ void dlf_ring_cancel(dlf_ring *ring);
 
 void dlf_ring_get_stats(dlf_ring *ring, dlf_ring_stats *out);
 
-/* Whether the caller is one of the ring's threads, which must not free it. */
-int dlf_ring_is_worker(const dlf_ring *ring);
+/* Wait up to timeout_ms for the tasks that run, of a ring that was cancelled; then
+ * dlf_ring_free waits for nobody's work.  -ETIMEDOUT. */
+int dlf_ring_await(dlf_ring *ring, int timeout_ms);
+
+/* Whether the caller is a thread of some ring, which must not wait for a ring's
+ * tasks: they may wait for its own. */
+int dlf_ring_is_worker(void);
 
 /* Cancel, join the threads, free the jobs and the ring. */
 void dlf_ring_free(dlf_ring *ring);

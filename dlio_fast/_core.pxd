@@ -84,6 +84,8 @@ cdef extern from "dlf_file.h" nogil:
         int direct
         uint32_t align
         uint64_t size
+        int64_t mtime_sec
+        uint32_t mtime_nsec
     int dlf_io_init(dlf_io *io, const void *cancel)
     void dlf_io_free(dlf_io *io)
     int dlf_file_open(dlf_file *file, dlf_io *io, const char *path, int flags, dlf_fault *fault)
@@ -211,7 +213,8 @@ cdef extern from "dlf_ring.h" nogil:
     int dlf_ring_next(dlf_ring *ring, int timeout_ms, dlf_job **out)
     void dlf_ring_cancel(dlf_ring *ring)
     void dlf_ring_get_stats(dlf_ring *ring, dlf_ring_stats *out)
-    int dlf_ring_is_worker(const dlf_ring *ring)
+    int dlf_ring_await(dlf_ring *ring, int timeout_ms)
+    int dlf_ring_is_worker()
     void dlf_ring_free(dlf_ring *ring)
     ctypedef struct dlf_worker:
         dlf_ring *ring

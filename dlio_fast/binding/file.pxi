@@ -99,6 +99,11 @@ cdef class File:
             raise fault_error(self.path, &fault) if fault.code else code_error(rc)
         return wrap_buffer(buf, buf.data, n)
 
+    @property
+    def version(self):
+        """Size and modification time in nanoseconds at opening: another version of the file has others."""
+        return self.file.size, self.file.mtime_sec * 1_000_000_000 + self.file.mtime_nsec
+
     def check_unchanged(self):
         """FileChangedError if size or modification time differ from those at opening."""
         cdef dlf_fault fault

@@ -28,7 +28,7 @@ cdef class Plan:
     cdef object keep
     cdef const uint64_t[::1] offsets
     cdef readonly object reader
-    cdef dict errors        # of the reader, by job and file
+    cdef dict errors        # of the reader: by ring, then by job and file; on their way to the Batch
 
     def __cinit__(self, *, str container, bytes root, bytes names, const uint64_t[::1] offsets, fields,
                   uint64_t samples_per_file, sample_axis=None, bint direct=False, bint verify=True,
@@ -58,6 +58,8 @@ cdef class Plan:
         self.plan.container = dlf_container_named(name)
         if self.plan.container == NULL:
             raise ValueError(f"the core has no container {container!r}")
+        if reader is None and container == "maker":
+            raise ValueError("the container 'maker' needs a reader")
         self.reader = reader
         self.errors = {}
         self.plan.read = read_with_reader
@@ -96,11 +98,24 @@ cdef class Plan:
         """Bytes of a ring's cache that a file like the first takes."""
         return dlf_plan_file_bytes(&self.plan)
 
-    cdef object error(self, dlf_job *job, uint64_t file, const dlf_fault *fault):
-        """The exception for a fault of a job's file."""
-        if fault.code == DLF_EMAKER:
-            return self.errors.pop((<size_t> job, file))
-        return fault_error(self.path(file), fault)
+    cdef int keep_error(self, dlf_task *task, error) except -1:
+        self.errors.setdefault(<size_t> task.worker.ring, {})[(<size_t> task.job, task.file)] = error
+        return 0
+
+    cdef dict take_errors(self, dlf_ring *ring, dlf_batch *batch):
+        """Of a batch that is delivered: file -> what the reader has raised."""
+        cdef size_t t
+        cdef dict taken = {}
+        of_ring = self.errors.get(<size_t> ring)
+        for t in range(batch.job.tasks if of_ring else 0):
+            if batch.tasks[t].fault.code == DLF_EMAKER:
+                taken[batch.tasks[t].file] = of_ring.pop((<size_t> &batch.job, batch.tasks[t].file), None)
+        return taken
+
+    cdef int forget_errors(self, dlf_ring *ring) except -1:
+        """Of batches that nobody has taken."""
+        self.errors.pop(<size_t> ring, None)
+        return 0
 
 
 cdef class Task:
@@ -139,26 +154,49 @@ cdef class Task:
 
 cdef int read_with_reader(dlf_task *task, dlf_fault *fault) noexcept with gil:
     cdef Plan plan = <Plan> task.plan.maker
+    try:
+        read_with_plan(task, plan)
+        return 0
+    except BaseException as error:
+        dlf_fail(fault, DLF_EMAKER, 0, "the reader failed")
+        try:
+            plan.keep_error(task, as_raised(error, plan.path(task.file)))
+        except BaseException:  # no memory for it; Batch.failures() says so
+            pass
+    return DLF_EMAKER
+
+
+cdef int read_with_plan(dlf_task *task, Plan plan) except -1:
     cdef Task asked = Task.__new__(Task)
     cdef size_t i
+    asked.task = task
+    asked.file = task.file
+    asked.path = plan.path(task.file)
+    asked.samples = [task.places[i].index for i in range(task.count)]
     try:
-        asked.task = task
-        asked.file = task.file
-        asked.path = plan.path(task.file)
-        asked.samples = [task.places[i].index for i in range(task.count)]
-        try:
-            put_fields(task, plan, asked.path, plan.reader.read(asked))
-        finally:
-            asked.end()
-    except BaseException as error:
-        plan.errors[(<size_t> task.job, task.file)] = error
-        return dlf_fail(fault, DLF_EMAKER, 0, "the reader failed")
+        put_fields(task, plan, asked.path, plan.reader.read(asked))
+    finally:
+        asked.end()
     return 0
+
+
+cdef object as_raised(error, path):
+    """What the consumer is to see of a reader's exception."""
+    if isinstance(error, _errors.DlioFastError):
+        return error
+    if isinstance(error, StopIteration):  # would be taken for the end of the epoch
+        stopped, error = error, RuntimeError("the format's reader raised StopIteration")
+        error.__cause__ = stopped
+    error.add_note(f"in reading {path}")
+    return error
 
 
 cdef int put_fields(dlf_task *task, Plan plan, path, fields) except -1:
     """Bring what a reader has returned to its places."""
-    cdef size_t f, found
+    cdef size_t f, found, i
+    if <size_t> len(fields) != plan.plan.n_fields:
+        raise _errors.SampleError(
+            f"{path}: {plan.plan.n_fields} fields were asked for, {len(fields)} were decoded", path)
     for f in range(plan.plan.n_fields):
         found = len(fields[f])
         if found != task.count:
@@ -167,18 +205,26 @@ cdef int put_fields(dlf_task *task, Plan plan, path, fields) except -1:
         if isinstance(fields[f], _np.ndarray):
             put_samples(task, plan, path, f, 0, fields[f])
         else:
-            for i, sample in enumerate(fields[f]):
-                put_samples(task, plan, path, f, i, _np.asarray(sample)[_np.newaxis])
+            for i in range(found):
+                put_samples(task, plan, path, f, i, _np.asarray(fields[f][i])[_np.newaxis])
     return 0
+
+
+def dtype_literal(dtype):
+    """A dtype as a field's descr has it, bytes: as the header of an .npy file does."""
+    return (dtype.str if dtype.names is None else repr(_np.lib.format.dtype_to_descr(dtype))).encode()
 
 
 cdef int put_samples(dlf_task *task, Plan plan, path, size_t f, size_t first, samples) except -1:
     cdef dlf_layout layout
     cdef dlf_fault fault
-    cdef bytes descr = samples.dtype.str.encode()
+    cdef bytes descr = dtype_literal(samples.dtype)
     cdef size_t count = len(samples), address
     cdef int rc, d
     cdef bint like_plan = descr == plan.keep[2][f][1] and samples.shape[1:] == plan.keep[2][f][3]
+    if samples.dtype.names is not None and not like_plan:
+        raise _errors.SampleError(
+            f"{path}: decoded samples have dtype {samples.dtype}, unlike those of the first file", path)
     if samples.dtype.hasobject or len(descr) >= DLF_DESCR_MAX or samples.ndim - 1 > DLF_NPY_MAX_DIMS:
         raise _errors.UnsupportedError(f"{path}: decoded samples have dtype {samples.dtype}", path)
     samples = _np.ascontiguousarray(samples)

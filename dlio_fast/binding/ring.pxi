@@ -1,17 +1,8 @@
 # The prefetch ring: what is submitted, and what is delivered.
 
-import atexit as _atexit
-import _thread
-import time as _time
-import weakref as _weakref
-
 # How long a wait lasts before Python may look at signals (Ctrl-C), in milliseconds.
 cdef enum:
     WAIT_MS = 50
-
-# How long the exit of the interpreter waits for what is being decoded.
-cdef enum:
-    EXIT_SECONDS = 5
 
 
 @cython.no_gc_clear
@@ -20,7 +11,8 @@ cdef class Batch:
 
     cdef dlf_batch *batch
     cdef Plan plan
-    cdef Ring ring  # keeps the pool alive for the job's own release
+    cdef Ring ring    # keeps the pool alive for the job's own release
+    cdef dict errors  # file -> what the plan's reader raised
 
     def __init__(self):
         raise TypeError("a Batch comes from a Ring")
@@ -42,10 +34,19 @@ cdef class Batch:
         cdef list failures = []
         for t in range(self.batch.job.tasks):
             if self.batch.tasks[t].fault.code:
-                failures.append((
-                    self.plan.error(&self.batch.job, self.batch.tasks[t].file, &self.batch.tasks[t].fault),
-                    self.batch.tasks[t].count))
+                failures.append((self.error(self.batch.tasks[t].file, &self.batch.tasks[t].fault),
+                                 self.batch.tasks[t].count))
         return failures
+
+    cdef object error(self, uint64_t file, const dlf_fault *fault):
+        path = self.plan.path(file)
+        if fault.code == DLF_EMAKER:
+            return self.errors.get(file) or MemoryError(f"{path}: reading failed, and so did noting why")
+        return fault_error(path, fault)
+
+    def forget_failures(self):
+        """Let go of the readers' exceptions, whose tracebacks may come to refer to who holds the batch."""
+        self.errors = {}
 
     def compact(self):
         """Drop the samples that failed and close the gaps."""
@@ -108,6 +109,7 @@ cdef class Ring:
     cdef unsigned generation
     cdef int users          # calls inside the core now
     cdef bint closed
+    cdef bint decodes       # the threads call into Python
     cdef object plans       # jobs in flight point into them
     cdef dict final_stats
     cdef object __weakref__
@@ -133,9 +135,12 @@ cdef class Ring:
         # After a fork the threads are the parent's; so is all the ring owns.
         if ring == NULL or self.generation != dlf_fork_generation():
             return
-        if dlf_ring_is_worker(ring):  # the collector runs in a thread that decodes, which cannot await itself
-            release_elsewhere(ring, cache, (self.pool, self.plans))
-            return
+        if self.decodes:
+            dlf_ring_cancel(ring)
+            if dlf_ring_await(ring, 0):
+                release_elsewhere(ring, cache, self.pool, self.plans)
+                return
+            forget_errors(ring, self.plans)
         with nogil:
             dlf_ring_free(ring)
             dlf_cache_free(cache)
@@ -177,6 +182,7 @@ cdef class Ring:
             if plan not in self.plans:
                 self.plans.add(plan)
                 if plan.reader is not None:
+                    self.decodes = True
                     _decoding.add(self)
             with nogil:
                 rc = dlf_batch_new(&plan.plan, self.pool.pool, &samples[0], n, &batch)
@@ -236,7 +242,12 @@ cdef class Ring:
         cdef Batch result = Batch.__new__(Batch)
         result.plan = plan
         result.ring = self
-        result.batch = <dlf_batch *> self.wait()
+        self.enter()
+        try:
+            result.batch = <dlf_batch *> self.wait()
+            result.errors = plan.take_errors(self.ring, result.batch)
+        finally:
+            self.leave()
         return result
 
     def next_read(self):
@@ -273,8 +284,13 @@ cdef class Ring:
                 dlf_cache_get_stats(self.cache, &cache)
         return ring_stats(&stats, &cache)
 
-    def close(self):
-        """Stop the threads and release what is in flight. Calling it again does nothing."""
+    def close(self, bint wait=True):
+        """Stop the threads and release what is in flight. Calling it again does nothing.
+
+        A reader that is at work is waited for, unless `wait` is False, a signal handler raises or the caller
+        is a ring's thread itself: then the rest is done once that has ended.
+        """
+        cdef int rc = -ETIMEDOUT
         if not self.usable():
             self.closed = True
             return
@@ -284,8 +300,13 @@ cdef class Ring:
             with nogil:
                 dlf_ring_cancel(self.ring)
             self.final_stats = self.counters()
-            self.final_stats["cache_bytes"] = 0  # the cache goes with the ring
+            while self.decodes and wait and rc == -ETIMEDOUT and not dlf_ring_is_worker():
+                with nogil:
+                    rc = dlf_ring_await(self.ring, WAIT_MS)
+                PyErr_CheckSignals()
         finally:
+            self.final_stats = self.counters()
+            self.final_stats["cache_bytes"] = 0  # the cache goes with the ring
             self.leave()
 
 
@@ -316,47 +337,3 @@ cdef dict ring_stats(const dlf_ring_stats *stats, const dlf_cache_stats *cache):
         "cache_bytes": cache.bytes,
         "cache_peak_bytes": cache.peak,
     }
-
-
-# Rings whose threads call into Python.
-_decoding = _weakref.WeakSet()
-
-
-@_atexit.register
-def _close_decoding():
-    """Let no thread of a ring's be in Python when the interpreter goes."""
-    cdef Ring ring
-    begun = _time.monotonic()
-    rings = list(_decoding)
-    for ring in rings:
-        ring.close()
-    # Another thread may be in a call of the ring's, and releases it when it comes back.
-    while not all([ring.released() or not ring.mine() for ring in rings]):
-        if _time.monotonic() - begun > EXIT_SECONDS:
-            break
-        _time.sleep(0.001)
-
-
-cdef class Remains:
-    """A ring that is to be freed by another thread than its own."""
-
-    cdef dlf_ring *ring
-    cdef dlf_cache *cache
-    cdef object kept
-
-    def free(self):
-        """Await the threads, and free all."""
-        with nogil:
-            dlf_ring_free(self.ring)
-            dlf_cache_free(self.cache)
-        self.kept = None
-
-
-cdef int release_elsewhere(dlf_ring *ring, dlf_cache *cache, kept) except -1:
-    cdef Remains remains = Remains.__new__(Remains)
-    dlf_ring_cancel(ring)
-    remains.ring = ring
-    remains.cache = cache
-    remains.kept = kept
-    _thread.start_new_thread(remains.free, ())
-    return 0

@@ -36,14 +36,18 @@ class FieldSpec:
     member : bytes
         The archive member that holds it, b"" where the file is the array.
     descr : bytes
-        The dtype literal as the file writes it.
+        The dtype literal as the file writes it; by default as an NPY file would.
     """
 
     name: str
     dtype: np.dtype
     shape: tuple[int, ...]
-    member: bytes
-    descr: bytes
+    member: bytes = b""
+    descr: bytes = b""
+
+    def __post_init__(self) -> None:
+        if not self.descr:
+            object.__setattr__(self, "descr", _core.dtype_literal(self.dtype))
 
     @property
     def nbytes(self) -> int:
@@ -149,7 +153,11 @@ class Format(ABC):
 
 
 class Reader(Protocol):
-    """Reads samples in Python; see the core's ``Plan``."""
+    """Reads samples in Python; see the core's ``Plan``.
+
+    One that keeps something for later batches may have a method ``forget()``, which is called when a pass is
+    over, in any thread and also by the collector.
+    """
 
     def read(self, task: _core.Task) -> Sequence[Any]:
         """Return the samples of a task: for each field an array of all, or a list of arrays."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import _core
 from .._typing import Array, Values
-from ..errors import SampleError
+from ..errors import FileChangedError, SampleError
 from .base import FileSpec, Format
 
 FILES_KEPT = 1024
@@ -84,18 +84,22 @@ class DecodedFormat(Format):
         return BlockReader(self, spec, cache_bytes)
 
 
+_Version = tuple[int, int]
+_Blocks = tuple[_Version, Sequence[Block]]
+
+
 class BlockReader:
     """Reads samples of a :class:`DecodedFormat`, and keeps blocks of which later batches want samples."""
 
     def __init__(self, format: DecodedFormat, spec: FileSpec, cache_bytes: int):
         self._format, self._spec = format, spec
         self._cache = BlockCache(cache_bytes)
-        self._blocks: OrderedDict[int, Sequence[Block]] = OrderedDict()
+        self._blocks: OrderedDict[int, _Blocks] = OrderedDict()
         self._lock = threading.Lock()
 
     def read(self, task: _core.Task) -> Sequence[Values]:
         """Return the samples of a task, field by field."""
-        blocks = self._blocks_of(task)
+        version, blocks = self._blocks_of(task)
         firsts = np.cumsum([0, *(block.samples for block in blocks)])
         if firsts[-1] != self._spec.samples:
             raise SampleError(
@@ -107,31 +111,49 @@ class BlockReader:
         parts = []
         for number, group in groupby(zip(numbers.tolist(), task.samples, strict=True), lambda pair: pair[0]):
             rows = [sample - int(firsts[number]) for _, sample in group]
-            values = self._values(task, number, blocks[number], len(rows))
+            values = self._values(task, version, number, blocks[number], len(rows))
             parts.append([_rows(of_field, rows) for of_field in values])
         return parts[0] if len(parts) == 1 else [_joined(of_field) for of_field in zip(*parts, strict=True)]
 
-    def _blocks_of(self, task: _core.Task) -> Sequence[Block]:
+    def forget(self) -> None:
+        """Let go of the blocks that are kept: the pass that wanted samples of them is over."""
+        self._cache.forget()
+
+    def _blocks_of(self, task: _core.Task) -> _Blocks:
         with self._lock:
-            blocks = self._blocks.get(task.file)
-        if blocks is None:
-            blocks = self._format.blocks(task.open(), self._spec)
+            known = self._blocks.get(task.file)
+        if known is None:
+            file = task.open()
+            known = file.version, self._format.blocks(file, self._spec)
             with self._lock:
-                self._blocks[task.file] = blocks
+                self._blocks[task.file] = known
                 if len(self._blocks) > FILES_KEPT:
                     self._blocks.popitem(last=False)
-        return blocks
+        return known
 
-    def _values(self, task: _core.Task, number: int, block: Block, wanted: int) -> Sequence[Values]:
+    def _values(
+        self, task: _core.Task, version: _Version, number: int, block: Block, wanted: int
+    ) -> Sequence[Values]:
+        def decode() -> Sequence[Values]:
+            return self._decoded(task, version, block)
+
         if block.samples == wanted:  # nobody else will want any
-            return self._decoded(task, block)
-        return self._cache.get((task.file, number), lambda: self._decoded(task, block), wanted, block.samples)
+            return decode()
+        return self._cache.get((task.file, version, number), decode, wanted, block.samples)
 
-    def _decoded(self, task: _core.Task, block: Block) -> Sequence[Values]:
+    def _decoded(self, task: _core.Task, version: _Version, block: Block) -> Sequence[Values]:
+        if block.extents and task.open().version != version:
+            with self._lock:  # the next to ask lists them anew
+                self._blocks.pop(task.file, None)
+            raise FileChangedError(f"{task.path}: the file was replaced since it was first read", task.path)
         data = [memoryview(task.open().read(*extent)) for extent in block.extents]
         values = self._format.decode(task.path, block, data, self._spec)
         if block.extents:
             task.open().check_unchanged()
+        if len(values) != len(self._spec.fields):
+            raise SampleError(
+                f"{task.path}: {len(values)} fields were decoded of {len(self._spec.fields)}", task.path
+            )
         for of_field in values:
             if len(of_field) != block.samples:
                 raise SampleError(
@@ -141,6 +163,7 @@ class BlockReader:
 
 
 Decode = Callable[[], Sequence[Values]]
+_Key = tuple[int, _Version, int]
 
 
 @dataclass
@@ -161,10 +184,10 @@ class BlockCache:
     def __init__(self, capacity: int):
         self._capacity = capacity
         self._held = 0
-        self._entries: OrderedDict[tuple[int, int], _Entry] = OrderedDict()
+        self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: tuple[int, int], decode: Decode, wanted: int, samples: int) -> Sequence[Values]:
+    def get(self, key: _Key, decode: Decode, wanted: int, samples: int) -> Sequence[Values]:
         """Return a block of so many samples, of which the caller takes `wanted`; `decode` makes it."""
         with self._lock:
             entry = self._entries.get(key)
@@ -184,7 +207,17 @@ class BlockCache:
                 self._drop(key, entry)
         return values
 
-    def _load(self, key: tuple[int, int], entry: _Entry, decode: Decode) -> Sequence[Values]:
+    def forget(self) -> None:
+        """Let go of all blocks, unless a thread is at it: the collector calls this, too, at any moment."""
+        if self._lock.acquire(blocking=False):
+            try:
+                for key, entry in list(self._entries.items()):
+                    if entry.values is not None:
+                        self._drop(key, entry)
+            finally:
+                self._lock.release()
+
+    def _load(self, key: _Key, entry: _Entry, decode: Decode) -> Sequence[Values]:
         try:
             values = decode()
             nbytes = sum(map(_nbytes, values))
@@ -200,14 +233,14 @@ class BlockCache:
                     self._drop(key, entry)
             entry.loaded.set()
 
-    def _make_room(self, key: tuple[int, int]) -> None:
+    def _make_room(self, key: _Key) -> None:
         for other, entry in list(self._entries.items()):
             if self._held <= self._capacity:
                 return
             if other != key and entry.values is not None:
                 self._drop(other, entry)
 
-    def _drop(self, key: tuple[int, int], entry: _Entry) -> None:
+    def _drop(self, key: _Key, entry: _Entry) -> None:
         if self._entries.get(key) is entry:
             del self._entries[key]
             self._held -= entry.nbytes if entry.values is not None else 0

@@ -261,8 +261,12 @@ class Dataset:
         ids = np.array([i + n if i < 0 else i for i in wanted], np.int64)
         with self._lock:
             batch = self._read(ids, verify)
-        for error, _ in batch.failures():
-            raise error
+        failures = batch.failures()
+        if failures:
+            try:
+                raise failures[0][0]
+            finally:
+                del failures, batch  # they refer to the exception, whose traceback refers to this frame
         return batch_arrays(batch, self.spec)
 
     def _read(self, ids: Int64Array, verify: bool) -> _core.Batch:
@@ -286,6 +290,7 @@ class Dataset:
     def close(self) -> None:
         """Stop the threads that ``ds[i]`` started; the next ``ds[i]`` starts others."""
         ring, self._ring = self._ring, None
+        self._plan = None  # with what its reader has kept
         if ring is not None:
             ring.close()
 

@@ -16,6 +16,7 @@ from .._limits import cpu_count, default_threads, memory_limit
 from .._pinning import Pinning, not_pinned
 from .._ranks import find_ranks
 from ..errors import ClosedError
+from ..formats import DecodedFormat
 from .dataset import Dataset
 from .defaults import SHUFFLE_WINDOW, config_defaults
 from .lazy import lazy
@@ -26,7 +27,6 @@ from .state import Progress, State, make_state, read_state
 from .transform import Transform, TransformSettings
 
 logger = logging.getLogger("dlio_fast")
-
 PREFETCH_BYTES = 256 << 20
 
 
@@ -78,7 +78,8 @@ class Loader:
         Check stored checksums.
     on_error : str
         "raise": a file that cannot be read raises its exception; going on then delivers the rest of its
-        batch. "skip": its samples are left out, counted in :meth:`stats` and logged.
+        batch. "skip": its samples are left out, counted in :meth:`stats` and logged; but what is neither a
+        DataError nor an OSError is no fault of the file's, and raised all the same.
     transform : callable, optional
         Called on a dict of arrays, returns one: on threads, ahead of the consumer, and what it returns is
         delivered in order. An exception of its own is raised at the batch it belongs to.
@@ -196,7 +197,8 @@ class Loader:
     def cache_bytes(self) -> int:
         """What of the budget keeps files whose samples are copied out of them, for the batches to come."""
         spec = self.dataset.spec
-        return self.prefetch_bytes // 2 if spec.samples > 1 and spec.scratch_bytes else 0
+        copied_out = spec.scratch_bytes or isinstance(self.dataset.format, DecodedFormat)
+        return self.prefetch_bytes // 2 if spec.samples > 1 and copied_out else 0
 
     def sampler_from(self, start: int) -> Sampler:
         """The order of samples of an epoch that is entered at that position, see :class:`Sampler`."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _core
 from .._typing import Fields, Int64Array
-from ..errors import ClosedError
+from ..errors import ClosedError, DataError
 from .batch import batch_arrays
 from .sampler import Sampler
 from .state import Progress, State, make_state
@@ -79,6 +79,10 @@ class BatchIterator(Iterator[Fields]):
                 return self._next()
         except StopIteration:
             pass
+        except ClosedError:
+            if self._exiting and threading.current_thread().daemon:
+                threading.Event().wait()  # the exit of the interpreter ends such threads without a word
+            raise
         self.progress.finished = True
         self.close()
         raise StopIteration
@@ -248,12 +252,14 @@ class Source:
         if not failures:
             self._failures = []
             return
+        kinds = () if self._raise else (DataError, OSError)  # the rest is no fault of the file's
         batch.compact()
         self.places[self._taken + 1] = _places(batch.samples(), self._asked[0])
-        errors: list[Exception] = [error for error, _ in failures] if self._raise else []
+        errors = [error for error, _ in failures if not isinstance(error, kinds)]
         skipped = sum(samples for _, samples in failures)
         self._failures = errors
         self._skipped += skipped
+        batch.forget_failures()
         for error, samples in failures:
             logger.warning("%d sample(s) skipped: %s", samples, error)
 
@@ -268,7 +274,10 @@ class Source:
     def close(self, wait: bool = True) -> None:
         """Stop the ring's threads; who waits for a batch gets a ClosedError."""
         if self._ring is not None:
-            self._ring.close()
+            self._ring.close(wait)
+            forget = getattr(self._plan.reader, "forget", None)
+            if forget is not None:
+                forget()
 
 
 def _places(kept: Sequence[int], ids: Int64Array) -> list[int]:

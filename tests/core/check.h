@@ -46,6 +46,7 @@ void test_file(void);
 void test_ring(void);
 void test_cache(void);
 void test_batch(void);
+void test_task(void);
 void test_write(void);
 void test_counters(void);
 
