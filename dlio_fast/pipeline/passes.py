@@ -64,7 +64,11 @@ class BatchIterator(Iterator[Fields]):
         self._taking = threading.Lock()  # never held by close(): it ends the wait of who holds it
         self._counts: dict[str, Any] = dict.fromkeys(COUNTED, 0)
         self._closed = self._cut_short = self._inherited = False
-        self._source = Source(loader, sampler, epoch, first, step)
+        try:
+            self._source = Source(loader, sampler, epoch, first, step)
+        except ClosedError:
+            self._end_with_interpreter()
+            raise
         self._ahead: TransformAhead | None = None
         _passes.add(self)
         if loader.transform is not None and not self._source.exhausted:
@@ -80,12 +84,16 @@ class BatchIterator(Iterator[Fields]):
         except StopIteration:
             pass
         except ClosedError:
-            if self._exiting and threading.current_thread().daemon:
-                threading.Event().wait()  # the exit of the interpreter ends such threads without a word
+            self._end_with_interpreter()
             raise
         self.progress.finished = True
         self.close()
         raise StopIteration
+
+    def _end_with_interpreter(self) -> None:
+        """Where a ring was closed by the exit of the interpreter: it ends daemons without a word."""
+        if self._exiting and threading.current_thread().daemon:
+            threading.Event().wait()
 
     def _next(self) -> Fields:
         if self.progress.finished:

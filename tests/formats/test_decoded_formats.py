@@ -118,6 +118,18 @@ def test_a_data_set_of_them_is_picklable(folder):
     assert int(data[13]["y"]) == 13
 
 
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_workers_of_pytorch_read_each_their_share(folder, start):
+    torch_data = pytest.importorskip("torch.utils.data")
+    data = data_of(folder)
+    assert int(data[5]["y"]) == 5  # threads have been at work here before
+    batches = torch_data.DataLoader(
+        data, batch_size=4, num_workers=2, multiprocessing_context=start, collate_fn=list
+    )
+    assert [int(sample["y"]) for batch in batches for sample in batch] == list(range(24))
+    data.close()
+
+
 # -- samples that differ --
 
 
