@@ -28,13 +28,25 @@ from .fields import (
 Dims = tuple[Positive, ...]
 Names = Annotated[tuple[str, ...], BeforeValidator(one_or_many)]
 
-Format = Annotated[
-    Literal[
-        "tfrecord", "hdf5", "csv", "npz", "npy", "jpeg", "png", "indexed_binary", "mmap_indexed_binary",
-        "synthetic", "parquet", "arrow", "hdf5_opt",
-    ],
-    words(),
-]  # fmt: skip
+FORMATS = (
+    "tfrecord", "hdf5", "csv", "npz", "npy", "jpeg", "png", "indexed_binary", "mmap_indexed_binary",
+    "synthetic", "parquet", "arrow", "hdf5_opt",
+)  # fmt: skip
+"""DLIO's."""
+
+
+def _format(name: str) -> str:
+    if name in FORMATS:
+        return name
+    from ..formats import format_names  # which looks for those of other packages
+
+    known = [*FORMATS, *(other for other in format_names() if other not in FORMATS)]
+    if name not in known:
+        raise ValueError(", ".join(map(repr, known)))
+    return name
+
+
+Format = Annotated[str, words(), AfterValidator(_format)]
 Compression = Annotated[
     Literal["none", "gzip", "lzf", "bz2", "zip", "xz", "snappy", "lz4", "zstd"], words(off="none")
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -196,17 +197,39 @@ def format_named(name: str) -> Format:
         if name in _BUILT_IN:
             register(importlib.import_module(f".{name}", __package__).FORMAT)
         elif name in _plugins():
-            register(_plugins()[name].load())
+            _formats[name] = _loaded(_plugins()[name])
         else:
             raise ConfigError(f"format {name!r} is not supported; supported: {', '.join(format_names())}")
     return _formats[name]
 
 
+def _loaded(entry: EntryPoint) -> Format:
+    whose = f"format {entry.name!r}, registered as {entry.value}"
+    try:
+        loaded = entry.load()
+    except Exception as error:  # whatever another package does wrong
+        raise ConfigError(f"{whose}, cannot be loaded: {type(error).__name__}: {error}") from error
+    if not isinstance(loaded, Format) or loaded.name != entry.name:
+        raise ConfigError(f"{whose}: it must be a dlio_fast.formats.Format of that name, not {loaded!r}")
+    return loaded
+
+
+def known_formats(*, built_in: bool = True) -> dict[str, Format]:
+    """All formats by name; those of other packages that cannot be loaded are left out, with a warning."""
+    found = {}
+    for name in format_names():
+        if built_in or name not in _BUILT_IN:
+            try:
+                found[name] = format_named(name)
+            except ConfigError as error:
+                warnings.warn(str(error), stacklevel=2)
+    return found
+
+
 def suffixes() -> dict[str, str]:
-    """The suffixes of all formats, and whose they are."""
-    others = [name for name in format_names() if name not in _BUILT_IN]
-    registered = {name: format_named(name).suffixes for name in others}
-    return {suffix: name for name, own in (_BUILT_IN | registered).items() for suffix in own}
+    """The suffixes of all formats, and whose they are; the formats of this package need not be loaded."""
+    others = {name: format.suffixes for name, format in known_formats(built_in=False).items()}
+    return {suffix: name for name, own in (others | _BUILT_IN).items() for suffix in own}
 
 
 def format_for(path: str) -> Format:

@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from .. import _core
 from ..errors import ConfigError
-from .base import Format, format_named, format_names
+from .base import Format, format_named, known_formats
 from .layout import FileLayout
 
 if TYPE_CHECKING:
@@ -221,9 +221,8 @@ class EncodedGenerator(Generator):
 
 def generated_formats() -> tuple[str, ...]:
     """The formats that can be generated."""
-    return tuple(
-        name for name in format_names() if type(format_named(name)).generator is not Format.generator
-    )
+    formats = known_formats().items()
+    return tuple(name for name, format in formats if type(format).generator is not Format.generator)
 
 
 def generator_for(dataset: DatasetSection, where: str = "dataset") -> Generator:
