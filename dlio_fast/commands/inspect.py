@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 MORE = "files"
 DETAILS = """\
-Members with dtype, shape and order; where the array's payload lies and on which boundary, which decides
-whether O_DIRECT can read it straight to its place; compression; and whether the checksums hold. Exit status 1
-where something is wrong with a file."""
+Of NPZ and NPY: members with dtype, shape and order; where the array's payload lies and on which boundary,
+which decides whether O_DIRECT can read it straight to its place; compression; and whether the checksums hold.
+Of other formats: the samples' fields with dtype and shape, how many samples there are, in what blocks they
+lie, and whether all can be read. Exit status 1 where something is wrong with a file."""
 HEADINGS = (
     "member",
     "dtype",
@@ -28,12 +29,16 @@ HEADINGS = (
     "npy",
     "crc32",
 )
+FIELD_HEADINGS = ("field", "dtype", "shape of a sample", "bytes", "checksums")
 
 
 def add(commands: Commands) -> argparse.ArgumentParser:
-    parser = add_command(commands, "inspect", "show what is inside NPZ and NPY files", DETAILS)
+    parser = add_command(commands, "inspect", "show what is inside files", DETAILS)
     parser.add_argument("files", nargs="+", metavar="FILE", help="a path, file:// or direct://")
     parser.add_argument("--no-verify", action="store_true", help="read headers alone, check no checksums")
+    parser.add_argument(
+        "--format", metavar="NAME", help="what the files are (default: as their suffixes say)"
+    )
     add_output_arguments(parser)
     return parser
 
@@ -45,7 +50,7 @@ def execute(args: argparse.Namespace) -> int:
     output, results, status = Output(args), [], 0
     for index, path in enumerate(args.files):
         try:
-            info = inspect_file(path, verify=not args.no_verify)
+            info = inspect_file(path, format=args.format, verify=not args.no_verify)
         except (DlioFastError, OSError) as error:
             print(f"dlio-fast: error: {error}", file=sys.stderr)
             results.append({"path": path, "error": str(error)})
@@ -65,10 +70,32 @@ def execute(args: argparse.Namespace) -> int:
 
 def _lines(info: FileInfo) -> list[str]:
     head = f"{info.path}: {info.format}, {info.nbytes} bytes ({amount(info.nbytes)})"
-    rows = [HEADINGS, *(_row(member) for member in info.members)]
+    if info.samples is not None:
+        head += f", {info.samples} samples"
     if not info.members:
         return [head, "  no members"]
-    return [head, *(f"  {line}" for line in table(rows, right=(4, 6)))]
+    if info.samples is None:
+        lines = table([HEADINGS, *map(_row, info.members)], right=(4, 6))
+    else:
+        lines = table([FIELD_HEADINGS, *map(_field_row, info.members)], right=(3,))
+    return [head, *(f"  {line}" for line in lines), *_blocks(info)]
+
+
+def _blocks(info: FileInfo) -> list[str]:
+    if not info.blocks:
+        return []
+    samples = [block.samples for block in info.blocks]
+    nbytes = [sum(length for _, length in block.extents) for block in info.blocks]
+    return [f"  decoded in {len(samples)} blocks of {_span(samples)} samples, {_span(nbytes)} bytes"]
+
+
+def _span(numbers: list[int]) -> str:
+    least, most = min(numbers), max(numbers)
+    return str(least) if least == most else f"{least} to {most}"
+
+
+def _field_row(member: MemberInfo) -> tuple[str, ...]:
+    return member.name, member.dtype or "-", str(member.shape), str(member.nbytes), member.crc_state
 
 
 def _row(member: MemberInfo) -> tuple[str, ...]:

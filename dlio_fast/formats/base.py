@@ -20,6 +20,7 @@ from ..errors import ConfigError
 if TYPE_CHECKING:
     from ..config import Config
     from ..config.data import DatasetSection
+    from .describing import FileInfo
     from .generating import Generator
 
 
@@ -94,6 +95,8 @@ class Format(ABC):
         What of the core reads it, see csrc/dlf_containers.h.
     payload, label : str
         The fields that stand for a sample and its label where a user names none.
+    checksums : bool
+        Whether the files vouch for their samples' bytes, and reading these notices what does not match.
     """
 
     name: str
@@ -101,6 +104,7 @@ class Format(ABC):
     container: str
     payload: str = "x"
     label: str = "y"
+    checksums: bool = False
 
     @abstractmethod
     def inspect(
@@ -143,6 +147,21 @@ class Format(ABC):
             How much of files it may keep, for samples of theirs that later batches will want.
         """
         return None
+
+    def describe(self, path: str, *, direct: bool = False, verify: bool = True) -> FileInfo:
+        """Say what is inside a file, for ``dlio-fast inspect``; by default what :meth:`inspect` says.
+
+        Parameters
+        ----------
+        path : str
+        direct : bool
+            Bypass the page cache.
+        verify : bool
+            Read everything, and see whether it is whole; else headers alone are read.
+        """
+        from .describing import describe_samples
+
+        return describe_samples(self, path, direct=direct, verify=verify)
 
     def generator(self, dataset: DatasetSection, where: str = "dataset") -> Generator:
         """Return what makes the files of a configuration's ``dataset`` section, which messages call `where`.

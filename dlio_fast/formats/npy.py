@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from .. import _core
 from ..errors import FormatError, MemberError, SampleError
 from ..storage.memory import shared_pool
 from .base import FieldSpec, FileSpec, Format
+from .describing import FileInfo, MemberInfo
 from .generating import Generator, LaidOutGenerator
 from .layout import FileLayout, npy_layout
 
@@ -94,6 +96,17 @@ def x_shape(generator: Generator, index: int) -> tuple[int, ...]:
     return (*generator.file_dims(index), generator.samples)
 
 
+def describe_header(member: MemberInfo, header: _core._NpyHeader, path: str) -> None:
+    """Fill in what an .npy header says."""
+    member.dtype = str(dtype_of(header, path, member.name or None))
+    member.shape = header["shape"]
+    member.order = _order(header)
+    member.npy_version = header["version"]
+    member.nbytes = header["nbytes"]
+    if header["file_offset"] is not None:
+        member.lie_at(header["file_offset"])
+
+
 class NpyGenerator(LaidOutGenerator):
     """DLIO's NPY files: `x` with the sample axis last, uncompressed."""
 
@@ -123,6 +136,12 @@ class NpyFormat(Format):
         finally:
             archive.close()
         return FileSpec((field,), samples, scratch_bytes(header, samples))
+
+    def describe(self, path: str, *, direct: bool = False, verify: bool = True) -> FileInfo:
+        with closing(_core.Archive(path, shared_pool(), npz=False, direct=direct)) as archive:
+            member = MemberInfo("", packed_nbytes=archive.size)
+            describe_header(member, archive.header(), path)
+            return FileInfo(path, self.name, archive.size, [member])
 
     def generator(self, dataset: DatasetSection, where: str = "dataset") -> Generator:
         return NpyGenerator(dataset, where)

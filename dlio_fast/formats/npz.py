@@ -6,24 +6,27 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from ..errors import ClosedError, MemberError, SampleError
+from ..errors import ChecksumError, ClosedError, DataError, MemberError, SampleError
 from ..storage.memory import shared_pool
 from .base import FileSpec, Format
+from .describing import FileInfo, MemberInfo
 from .generating import EncodedGenerator, Generator, LaidOutGenerator
 from .layout import FileLayout, npz_layout, write_deflated_npz
-from .npy import array_over, map_array, sample_spec, scratch_bytes, x_shape
+from .npy import array_over, describe_header, map_array, sample_spec, scratch_bytes, x_shape
 
 if TYPE_CHECKING:
     from ..config.data import DatasetSection
 
 NPY_MAGIC = b"\x93NUMPY"
 STORED = 0
+COMPRESSIONS = {STORED: "stored", 8: "deflated"}
 
 
 class NpzFile(Mapping[str, Any]):
@@ -98,6 +101,33 @@ class NpzFile(Mapping[str, Any]):
         return f"NpzFile {self.path!r} with keys: {shown}"
 
 
+def _described(archive: _core.Archive, entry: _core._Member, verify: bool) -> MemberInfo:
+    member = MemberInfo(
+        name=entry["name"].removesuffix(".npy"),
+        compression=COMPRESSIONS.get(entry["method"], f"method {entry['method']}"),
+        nbytes=entry["size"],
+        packed_nbytes=entry["packed_size"],
+        header_offset=entry["header_offset"],
+        crc32=f"{entry['crc32']:08x}",
+        crc_state="unchecked",
+    )
+    stored_name = entry["stored_name"]
+    try:
+        describe_header(member, archive.header(stored_name), archive.path)
+    except DataError as error:
+        if entry["name"].endswith(".npy"):  # else it may just be no array
+            member.problem = str(error)
+    if verify and not member.problem:
+        try:
+            archive.read_raw(stored_name, True)
+            member.crc_state = "ok"
+        except ChecksumError as error:
+            member.crc_state, member.problem = "mismatch", str(error)
+        except DataError as error:
+            member.problem = str(error)
+    return member
+
+
 class NpzGenerator(LaidOutGenerator):
     """DLIO's NPZ files: `x` with the sample axis last, `y` zeros, both stored."""
 
@@ -142,6 +172,7 @@ class NpzFormat(Format):
     name = "npz"
     suffixes = (".npz",)
     container = "npz"
+    checksums = True
 
     def inspect(
         self,
@@ -177,6 +208,11 @@ class NpzFormat(Format):
         if len(set(counts.values())) > 1:
             raise SampleError(f"{path}: the fields disagree about the number of samples: {counts}", path)
         return FileSpec(tuple(field for field, _ in found), found[0][1], scratch)
+
+    def describe(self, path: str, *, direct: bool = False, verify: bool = True) -> FileInfo:
+        with closing(_core.Archive(path, shared_pool(), npz=True, direct=direct)) as archive:
+            members = [_described(archive, entry, verify) for entry in archive.members()]
+            return FileInfo(path, self.name, archive.size, members)
 
     def generator(self, dataset: DatasetSection, where: str = "dataset") -> Generator:
         return (DeflatedNpzGenerator if dataset.compression == "zip" else NpzGenerator)(dataset, where)
