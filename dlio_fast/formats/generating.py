@@ -131,6 +131,7 @@ class Generator(ABC):
         Parameters
         ----------
         out : writable buffer
+            Of bytes, or a contiguous array.
         index : int
         offset : int
             A multiple of the element size.
@@ -140,6 +141,8 @@ class Generator(ABC):
             Which of several independent streams of the file, for formats of several columns: below 2**24.
         """
         kind = self.kind if dtype is None else fill_kind(dtype, f"the dtype {dtype.str!r}")
+        if isinstance(out, np.ndarray):
+            out = out.reshape(-1, copy=False).view(np.uint8)
         _core.fill(out, self.seed, part << _PART_SHIFT | index, offset, kind)
 
     def payload(self, index: int, start: int = 0, stop: int | None = None) -> Iterator[memoryview]:
@@ -215,7 +218,8 @@ class EncodedGenerator(Generator):
                 return False
             file.seek(0)
             return all(
-                file.read(PIECE) == image[start : start + PIECE] for start in range(0, len(image), PIECE)
+                file.read(PIECE) == bytes(image[start : start + PIECE])
+                for start in range(0, len(image), PIECE)
             )
 
 
