@@ -6,6 +6,8 @@ import errno
 import fcntl
 import io
 import os
+import re
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -157,6 +159,58 @@ def _open_temp(path: str, direct: bool, count: Callable[[int], None]) -> tuple[A
         if os.fstat(file.fileno()).st_nlink:
             return file, reason
         file.discard()  # another run took it for a dead one's
+
+
+def remove_if_dead(path: str) -> bool:
+    """Remove a temporary file unless somebody is writing it, who would hold its lock."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(path)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+
+
+def sync_folder(folder: str) -> None:
+    """Bring what was made in a folder, and renamed, to the device."""
+    with typed_errors("the folder cannot be synchronised", folder):
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def remove_dead(folder: str, suffix: str) -> None:
+    """Remove what dead runs left unfinished in a folder of files of that suffix, and of their index files."""
+    name = re.compile(rf"\..+{re.escape(suffix)}.*\.\d+\.tmp")
+    with typed_errors("the folder cannot be listed", folder), os.scandir(folder) as entries:
+        for entry in entries:
+            if name.fullmatch(entry.name):
+                remove_if_dead(entry.path)
+
+
+def holds(path: str, data: bytes | memoryview) -> bool:
+    """Tell whether a file has these contents."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(fd, "rb") as file:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode) or status.st_size != len(data):
+                return False
+            view = memoryview(data)
+            return all(
+                file.read(_BUFFER) == bytes(view[start : start + _BUFFER])
+                for start in range(0, len(view), _BUFFER)
+            )
+    except OSError:
+        return False
 
 
 class _CountedFile(io.FileIO):

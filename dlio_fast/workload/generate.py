@@ -14,13 +14,12 @@ from .._limits import default_threads
 from ..config import Config
 from ..config.address import backend_of, split_address
 from ..errors import ConfigError
-from ..formats.writing import Writer, typed_errors
+from ..formats.writing import Writer, sync_folder
 from .bar import Bar
+from .crew import work_together
 from .plan import FilePlan
 
 logger = logging.getLogger("dlio_fast")
-
-_POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def generate(
     run.execute(threads, progress)
     if sync:
         for name in plan.folders():
-            _sync_folder(name)
+            sync_folder(name)
     return GenerateResult(
         folder=folder,
         files=run.files,
@@ -145,42 +144,20 @@ class _Run:
         self._total = int(self._estimates[indices.start :: indices.step].sum())
         self._writer = Writer(direct=direct, sync=sync)
         self._stopped = False
-        self._failures: list[BaseException] = []
         self._lock = threading.Lock()
         self._indices = iter(indices)
 
     def execute(self, threads: int, progress: bool | None) -> None:
         """Write all files; stops within a moment of an error or Ctrl-C, and raises it."""
         bar = Bar(total=self._total, desc="generate", unit="B", unit_scale=True, show=progress)
-        workers = [threading.Thread(target=self._run, name=f"dlio-fast-generate-{i}") for i in range(threads)]
-        pause = _POLL_SECONDS / 16
-        with bar:
-            try:
-                for worker in workers:
-                    worker.start()
-                # Asleep, not waiting on a lock: Ctrl-C could leave that one locked for the workers.
-                while any(worker.is_alive() for worker in workers):
-                    time.sleep(pause)
-                    pause = min(2 * pause, _POLL_SECONDS)
-                    bar.update(int(self._writer.bytes_written + self._progress) - bar.n)
-            finally:
-                self._stop()
-                for worker in workers:
-                    if worker.ident is not None:
-                        worker.join()
-        if self._failures:
-            raise self._failures[0]
+        work_together(self._work, threads, name="generate", stop=self._stop, bar=bar, done=self._done)
+
+    def _done(self) -> int:
+        return int(self._writer.bytes_written + self._progress)
 
     def _stop(self) -> None:
         self._stopped = True
         self._writer.cancel()
-
-    def _run(self) -> None:
-        try:
-            self._work()
-        except BaseException as error:
-            self._failures.append(error)
-            self._stop()
 
     def _work(self) -> None:
         while True:
@@ -214,12 +191,3 @@ def _local_folder(address: str) -> tuple[str, bool]:
     if not path:
         raise ConfigError(f"dataset.data_folder: {address!r} names no folder")
     return os.path.normpath(path), backend == "direct"
-
-
-def _sync_folder(folder: str) -> None:
-    with typed_errors("the folder cannot be synchronised", folder):
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import stat
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from ..config import Config
 from ..errors import DiskFullError
 from ..formats.generating import generator_for
-from ..formats.writing import Writer, typed_errors
+from ..formats.writing import Writer, holds, remove_if_dead, typed_errors
 from ..storage.files import data_suffixes, is_data
 
 
@@ -142,7 +141,7 @@ class FilePlan:
                     index = int(match["index"]) if match else -1
                     if match and self._belongs(entry.name, split, index, folder):
                         mine = (split.first + index) % world_size == rank
-                        removed = match["temp"] and mine and _remove_if_dead(entry.path)
+                        removed = match["temp"] and mine and remove_if_dead(entry.path)
                         if not removed and not match["rest"]:
                             found.nbytes += _allocated(entry)
                     elif folder not in beside and self._misleads(entry, split, folder, folders):
@@ -185,24 +184,14 @@ class FilePlan:
 
         `replaced_at_once` files may lie there twice for a while, old and new, where there are any.
         """
-        there = os.path.abspath(self.folder)
-        while not os.path.exists(there):
-            there = os.path.dirname(there)
-        with typed_errors("statvfs failed", there):
-            disk = os.statvfs(there)
-        if disk.f_blocks == 0:  # ramfs, for one, does not know how large it is
+        disk = disk_of(self.folder)
+        if disk is None:
             return
         files = np.ceil(self.nbytes() / disk.f_frsize) * disk.f_frsize
         needed = int(files.sum()) - found.nbytes
         if found.nbytes:
             needed += replaced_at_once * int(files.max())
-        free = disk.f_bavail * disk.f_frsize
-        if needed > free:
-            raise DiskFullError(
-                f"the data set of {len(self)} files needs {needed / 1e9:.3f} GB more, "
-                f"the file system has {free / 1e9:.3f} GB free",
-                self.folder,
-            )
+        require_room(disk, needed, f"the data set of {len(self)} files", self.folder)
 
     def is_complete(self, index: int) -> bool:
         """Tell whether file `index`, its index files too, is on disk as it would be written.
@@ -210,7 +199,7 @@ class FilePlan:
         See :meth:`Generator.matches` for what is compared; index files are compared byte by byte.
         """
         companions = zip(self.companion_paths(index), self.generator.companions(index), strict=True)
-        return all(_holds(path, data) for path, data in companions) and self._matches(index)
+        return all(holds(path, data) for path, data in companions) and self._matches(index)
 
     def _matches(self, index: int) -> bool:
         try:
@@ -225,14 +214,23 @@ class FilePlan:
             os.close(fd)
 
 
-def _holds(path: str, data: bytes) -> bool:
-    """Tell whether a file has these contents."""
-    try:
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-            return regular and file.read(len(data) + 1) == data
-    except OSError:
-        return False
+def disk_of(folder: str) -> os.statvfs_result | None:
+    """Return the figures of the file system that a folder lies or will lie on; None where it has none."""
+    there = os.path.abspath(folder)
+    while not os.path.exists(there):
+        there = os.path.dirname(there)
+    with typed_errors("statvfs failed", there):
+        disk = os.statvfs(there)
+    return disk if disk.f_blocks else None  # ramfs, for one, does not know how large it is
+
+
+def require_room(disk: os.statvfs_result, needed: int, what: str, folder: str) -> None:
+    """Raise DiskFullError unless a file system has so many bytes free."""
+    free = disk.f_bavail * disk.f_frsize
+    if needed > free:
+        raise DiskFullError(
+            f"{what} needs {needed / 1e9:.3f} GB more, the file system has {free / 1e9:.3f} GB free", folder
+        )
 
 
 def _parents(folder: str) -> list[str]:
@@ -246,19 +244,3 @@ def _allocated(entry: os.DirEntry[str]) -> int:
         return entry.stat(follow_symlinks=False).st_blocks * 512
     except FileNotFoundError:
         return 0
-
-
-def _remove_if_dead(path: str) -> bool:
-    """Remove a temporary file unless somebody is writing it, who would hold its lock."""
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.unlink(path)
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
