@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..config.data import DatasetSection
     from .describing import FileInfo
     from .generating import Generator
+    from .packing import Packer, Packing
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,14 @@ class Format(ABC):
         cannot be generated.
         """
         raise ConfigError(f"{where}.format: {self.name!r} cannot be generated")
+
+    def packer(self, fields: Sequence[FieldSpec], packing: Packing) -> Packer:
+        """Return what writes given samples, of these fields, as files.
+
+        Raises ConfigError where the format cannot hold them. A format that does not define this cannot be
+        converted to.
+        """
+        raise ConfigError(f"format {self.name!r} cannot be converted to")
 
 
 class Reader(Protocol):

@@ -15,13 +15,16 @@ import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy_format
+
+from .. import _core
+from .._typing import Array
 
 ALIGNMENT = 4096
 
@@ -39,6 +42,8 @@ _DATE = 1 << 5 | 1  # 1 January 1980, as zipfile has it where none is given
 _MODE = 0o600 << 16
 _ZIP64_FIELD = 0x0001
 _ALIGNMENT_FIELD = 0xD935  # Android's zipalign: a 16-bit alignment and zeros
+_LEAST_PAD = 6  # the extra field's id, length and alignment
+_UTF8 = 1 << 11
 _ZIP64_LIMIT = 2**31 - 1  # Python's zipfile is more careful than the format's 2**32 - 1
 _IN_ZIP64 = 0xFFFFFFFF
 
@@ -125,6 +130,52 @@ def write_deflated_npz(
             member.write(_y_npy(n_samples))
 
 
+def write_npz(
+    file: IO[bytes],
+    arrays: Mapping[str, Array],
+    *,
+    align: bool,
+    deflate: bool = False,
+    level: int | None = None,
+) -> None:
+    """Write arrays as :func:`numpy.savez` does.
+
+    With `align` each payload that is worth it, of 4096 bytes or more, begins on a 4096-byte boundary.
+    """
+    if deflate:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    member.write(npy_header(array.shape, array.dtype))
+                    member.write(raw(array))
+        return
+    position, directory = 0, b""
+    for name, array in arrays.items():
+        header, payload, member_name = (
+            npy_header(array.shape, array.dtype),
+            raw(array),
+            f"{name}.npy".encode(),
+        )
+        nbytes, crc = len(header) + len(payload), _core.crc32(payload, zlib.crc32(header))
+        start = position + len(_local_header(member_name, nbytes, crc)) + len(header)
+        pad = -start % ALIGNMENT if align and len(payload) >= ALIGNMENT else 0
+        pad += ALIGNMENT if 0 < pad < _LEAST_PAD else 0
+        local = _local_header(member_name, nbytes, crc, pad)
+        directory += _central_header(member_name, nbytes, crc, position)
+        for part in (local, header, payload):
+            file.write(part)
+            position += len(part)
+    file.write(directory)
+    file.write(_end_records(len(arrays), position, len(directory)))
+
+
+def raw(array: Array) -> memoryview:
+    """Return the bytes of an array in C order."""
+    if not array.nbytes:
+        return memoryview(b"")
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
 def _y_npy(n_samples: int) -> bytes:
     return npy_header((n_samples,), np.dtype(np.int64)) + bytes(8 * n_samples)
 
@@ -136,9 +187,10 @@ def _nbytes(shape: tuple[int, ...], dtype: np.dtype) -> int:
 def _local_header(name: bytes, nbytes: int, crc: int, pad: int = 0) -> bytes:
     extra = struct.pack("<HHQQ", _ZIP64_FIELD, 16, nbytes, nbytes)
     if pad:
-        # header (id, length) and alignment take 6 bytes; with numpy's 64-byte steps there are always 9
+        # of a file's first member it is never less, with numpy's 64-byte steps
+        assert pad >= _LEAST_PAD
         extra += struct.pack("<HHH", _ALIGNMENT_FIELD, pad - 4, ALIGNMENT) + bytes(pad - 6)
-    fields = (_VERSION, 0, 0, 0, _DATE, crc, _IN_ZIP64, _IN_ZIP64, len(name), len(extra))
+    fields = (_VERSION, _name_flag(name), 0, 0, _DATE, crc, _IN_ZIP64, _IN_ZIP64, len(name), len(extra))
     return _LOCAL.pack(b"PK\3\4", *fields) + name + extra
 
 
@@ -149,8 +201,13 @@ def _central_header(name: bytes, nbytes: int, crc: int, start: int) -> bytes:
         large.append(start)
         start = _IN_ZIP64
     extra = struct.pack(f"<HH{len(large)}Q", _ZIP64_FIELD, 8 * len(large), *large) if large else b""
-    fields = (_VERSION, _UNIX, _VERSION, 0, 0, 0, _DATE, crc, size, size, len(name), len(extra), 0, 0, 0)
+    flag = _name_flag(name)
+    fields = (_VERSION, _UNIX, _VERSION, flag, 0, 0, _DATE, crc, size, size, len(name), len(extra), 0, 0, 0)
     return _CENTRAL.pack(b"PK\1\2", *fields, _MODE, start) + name + extra
+
+
+def _name_flag(name: bytes) -> int:
+    return 0 if name.isascii() else _UTF8
 
 
 def _end_records(count: int, start: int, size: int) -> bytes:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 import numpy as np
 
 from .. import _core
+from .._typing import Values
 from ..errors import FormatError, MemberError, SampleError
 from ..storage.memory import shared_pool
 from .base import FieldSpec, FileSpec, Format
 from .describing import FileInfo, MemberInfo
 from .generating import Generator, LaidOutGenerator
-from .layout import FileLayout, npy_layout
+from .layout import FileLayout, npy_layout, raw
+from .packing import Packer, Packing
 
 if TYPE_CHECKING:
     from ..config.data import DatasetSection
@@ -114,6 +116,18 @@ class NpyGenerator(LaidOutGenerator):
         return npy_layout(x_shape(self, index), self.dtype, self.dataset.align_payload)
 
 
+class NpyPacker(Packer):
+    """Writes an array a file."""
+
+    one_field = True
+
+    def pack(self, samples: Mapping[str, Values], file: IO[bytes]) -> None:
+        [(name, values)] = samples.items()
+        array = self.array(name, values)
+        file.write(npy_layout(array.shape, array.dtype, self.packing.align).head)
+        file.write(raw(array))
+
+
 class NpyFormat(Format):
     name = "npy"
     suffixes = (".npy",)
@@ -145,6 +159,9 @@ class NpyFormat(Format):
 
     def generator(self, dataset: DatasetSection, where: str = "dataset") -> Generator:
         return NpyGenerator(dataset, where)
+
+    def packer(self, fields: Sequence[FieldSpec], packing: Packing) -> Packer:
+        return NpyPacker(fields, packing, self.name)
 
 
 FORMAT = NpyFormat()

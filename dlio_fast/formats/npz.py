@@ -13,13 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
+from .._typing import Values
 from ..errors import ChecksumError, ClosedError, DataError, MemberError, SampleError
 from ..storage.memory import shared_pool
-from .base import FileSpec, Format
+from .base import FieldSpec, FileSpec, Format
 from .describing import FileInfo, MemberInfo
 from .generating import EncodedGenerator, Generator, LaidOutGenerator
-from .layout import FileLayout, npz_layout, write_deflated_npz
+from .layout import FileLayout, npz_layout, write_deflated_npz, write_npz
 from .npy import array_over, describe_header, map_array, sample_spec, scratch_bytes, x_shape
+from .packing import Packer, Packing
 
 if TYPE_CHECKING:
     from ..config.data import DatasetSection
@@ -168,6 +170,18 @@ class DeflatedNpzGenerator(EncodedGenerator):
         return x.CRC == crc
 
 
+class NpzPacker(Packer):
+    """Writes a member a field."""
+
+    compressions = ("none", "zip")
+
+    def pack(self, samples: Mapping[str, Values], file: IO[bytes]) -> None:
+        packing = self.packing
+        arrays = {name: self.array(name, values) for name, values in samples.items()}
+        deflate = packing.compression == "zip"
+        write_npz(file, arrays, align=packing.align, deflate=deflate, level=packing.level)
+
+
 class NpzFormat(Format):
     name = "npz"
     suffixes = (".npz",)
@@ -216,6 +230,9 @@ class NpzFormat(Format):
 
     def generator(self, dataset: DatasetSection, where: str = "dataset") -> Generator:
         return (DeflatedNpzGenerator if dataset.compression == "zip" else NpzGenerator)(dataset, where)
+
+    def packer(self, fields: Sequence[FieldSpec], packing: Packing) -> Packer:
+        return NpzPacker(fields, packing, self.name)
 
 
 FORMAT = NpzFormat()
