@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from ._version import __version__
-from .commands import bench, generate, inspect, run, validate, workloads
+from .commands import bench, convert, generate, inspect, run, validate, workloads
 from .commands.common import exit_status
 from .errors import DlioFastError
 
@@ -35,6 +35,7 @@ examples:
   dlio-fast run quickstart train.epochs=3         train on it, with emulated computation
   dlio-fast run workload=unet3d_h100 ++workload.dataset.data_folder=direct:///data/unet3d
   dlio-fast inspect data/quickstart/train/*.npz   members, shapes, offsets, checksums
+  dlio-fast convert data/npz data/h5 --format hdf5   the same samples in another format
   dlio-fast bench --direct --repeat 3 data/       what the storage gives
 
 exit status: 0; 1 the work failed; 2 bad usage or configuration; 130 interrupted.
@@ -95,7 +96,7 @@ def _parser() -> Parser:
     parser = Parser("dlio-fast", description=DESCRIPTION, epilog=EPILOG, formatter_class=layout)
     parser.add_argument("--version", action="version", version=f"dlio-fast {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (generate, run, validate, inspect, bench, workloads):
+    for command in (generate, run, validate, inspect, convert, bench, workloads):
         added = command.add(commands)
         added.set_defaults(execute=command.execute, more=getattr(command, "MORE", None))
     return parser
