@@ -62,7 +62,9 @@ def test_the_version(cli):
     assert cli("--version") == (0, f"dlio-fast {__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", ["generate", "run", "validate", "inspect", "bench", "workloads"])
+@pytest.mark.parametrize(
+    "command", ["generate", "run", "validate", "inspect", "convert", "bench", "workloads"]
+)
 def test_every_command_explains_itself(cli, command):
     status, out, _ = cli(command, "--help")
     assert status == 0 and f"usage: dlio-fast {command}" in out and "--json" in out
@@ -72,7 +74,8 @@ def test_every_command_explains_itself(cli, command):
 @pytest.mark.parametrize(
     "argv",
     [
-        [], ["nonsense"], ["run"], ["inspect"], ["bench"], ["run", "quickstart", "--nonsense"],
+        [], ["nonsense"], ["run"], ["inspect"], ["bench"], ["convert", "."],
+        ["convert", ".", "x", "--files", "2", "--samples-per-file", "2"], ["run", "quickstart", "--nonsense"],
         ["workloads", "surplus"], ["bench", ".", "--threads", "0"], ["bench", ".", "--direct", "--buffered"],
         ["bench", ".", "--prefetch-bytes", "many"], ["run", "quickstart", "--max-steps", "-1"],
     ],
@@ -96,6 +99,8 @@ def test_bad_usage_is_one_line_and_status_2(cli, argv):
         (["run", "quickstart", "dataset.data_folder=s3://bucket/x"], "s3://bucket/x"),
         (["bench", "s3://bucket/x"], "s3://bucket/x"),
         (["inspect", "s3://bucket/x"], "s3://bucket/x"),
+        (["convert", "s3://bucket/x", "y"], "s3://bucket/x"),
+        (["convert", __file__, "y", "--source-format", "nonsense"], "nonsense"),
         (["bench", __file__, f"direct://{__file__}"], "all direct:// or none"),
     ],
 )
@@ -182,6 +187,26 @@ def test_generate_tells_machines_what_it_did(cli, config, tmp_path):
     found = json.loads(out)
     nbytes = sum(path.stat().st_size for path in folder.rglob("*.npz"))
     assert (found["files"], found["bytes"], found["folder"]) == (6, nbytes, str(folder))
+
+
+# convert
+
+
+def test_convert_says_what_it_did_to_people_and_to_machines(cli, config, tmp_path):
+    cli("generate", config)
+    argv = ("convert", tmp_path / "data", tmp_path / "npy", "--format", "npy", "--fields", "x")
+    status, out, _ = cli(*argv)
+    assert status == 0 and "6 samples, 6 npy files" in out and "verified" in out
+    status, out, err = cli(*argv, "--no-verify", "--json", "--quiet")
+    found = json.loads(out)
+    assert (status, err, found["files"], found["kept"], found["verified"]) == (0, "", 0, 6, False)
+
+
+def test_convert_takes_from_a_configuration_what_files_do_not_say(cli, config, tmp_path):
+    cli("generate", config, "dataset.num_samples_per_file=2")
+    argv = ("convert", tmp_path / "data/train", tmp_path / "npz", "--config", config, "--files", "12")
+    assert cli(*argv)[0] == 0
+    assert sorted(os.listdir(tmp_path / "npz")) == [f"img_{i:02d}_of_12.npz" for i in range(12)]
 
 
 # run
