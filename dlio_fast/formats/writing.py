@@ -84,9 +84,9 @@ class Writer:
                 with raw if direct and not reason else io.BufferedRandom(raw, _BUFFER) as file:
                     encode(file)
                     file.flush()
-                    nbytes = os.fstat(raw.fileno()).st_size
+                    nbytes = os.fstat(raw.descriptor).st_size
                     if self.sync:
-                        os.fsync(raw.fileno())
+                        os.fsync(raw.descriptor)
                     if self.cancelled:
                         raise ClosedError(f"{path}: writing was cancelled")
                     os.replace(temp, path)
@@ -153,10 +153,10 @@ def _open_temp(path: str, direct: bool, count: Callable[[int], None]) -> tuple[A
                 os.unlink(path)
             continue
         try:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+            fcntl.flock(file.descriptor, fcntl.LOCK_EX)
         except OSError:
             pass  # not every file system has locks
-        if os.fstat(file.fileno()).st_nlink:
+        if os.fstat(file.descriptor).st_nlink:
             return file, reason
         file.discard()  # another run took it for a dead one's
 
@@ -222,6 +222,14 @@ class _CountedFile(io.FileIO):
         super().__init__(path, "x+")
         self.failure: BaseException | None = None
         self._count = count
+
+    @property
+    def descriptor(self) -> int:
+        return super().fileno()
+
+    def fileno(self) -> int:
+        """Refuse: libraries would write to it behind the object's back."""
+        raise io.UnsupportedOperation("fileno")
 
     def write(self, data: Any, /) -> int:
         try:

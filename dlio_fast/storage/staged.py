@@ -58,7 +58,9 @@ class StagedFile(io.RawIOBase):
         self._used = 0
         self._pos = 0
 
-    def fileno(self) -> int:
+    @property
+    def descriptor(self) -> int:
+        """The file's; :meth:`fileno` refuses, since libraries would write to it behind the object's back."""
         return self._fd
 
     def readable(self) -> bool:

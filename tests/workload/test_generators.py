@@ -150,3 +150,14 @@ def test_a_failure_leaves_no_file(tmp_path):
             Writer().write_encoded(str(tmp_path / "x"), encode, direct=direct)
     assert (tmp_path / "x").read_text() == "old"
     assert len(tree(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_no_library_writes_past_the_file_object(tmp_path, direct):
+    def encode(file):
+        with pytest.raises(OSError):
+            file.fileno()
+        file.write(b"all")
+
+    Writer().write_encoded(str(tmp_path / "x"), encode, direct=direct)
+    assert (tmp_path / "x").read_bytes() == b"all"
