@@ -109,9 +109,9 @@ class Packer(ABC):
         """Return the names of the index files that belong to a file; see :class:`Generator`."""
         return ()
 
-    def companions(self, samples: Mapping[str, Values]) -> tuple[bytes, ...]:
-        """Return the contents of the index files of a file of these samples."""
-        return ()
+    def companions(self, name: str, samples: Mapping[str, Values]) -> dict[str, bytes]:
+        """Return the contents of the index files that belong to a file of these samples, by their names."""
+        return {}
 
     def array(self, name: str, values: Values) -> Array:
         """Return a field's samples as the one array that a file of NPZ's kind holds: see ``sample_axis``."""

@@ -156,7 +156,7 @@ def convert(
     to = format_named(format) if format else next(iter(sources))[1].format
     packing = Packing(compression=compression, level=level, align=align, lossy=lossy)
     options = Options(to, files, samples_per_file, flatten, packing)
-    targets = [Target(dataset, os.path.join(folder, split), options) for split, dataset in sources]
+    targets = [Target(dataset, folder, split, options) for split, dataset in sources]
     for one in targets:
         _check_folders(one)
     threads = threads or min(cpu_count(), max(1, sum(map(len, targets))))
@@ -307,13 +307,13 @@ class _Run:
     def _write(self, index: int, samples: Mapping[str, Values]) -> tuple[int, str | None] | None:
         """Write a file and its index files; None: they are there already."""
         target, path = self.target, self.target.path(index)
-        companions = list(zip(target.companion_paths(index), target.packer.companions(samples), strict=True))
+        companions = target.companions(index, samples)
         if os.path.exists(path):
             image = io.BytesIO()
             target.packer.pack(samples, image)
-            if holds(path, image.getbuffer()) and all(holds(name, data) for name, data in companions):
+            if holds(path, image.getbuffer()) and all(holds(*one) for one in companions.items()):
                 return None
-        for name, data in companions:
+        for name, data in companions.items():
             self.writer.write_bytes(name, data)
         return self.writer.write_encoded(path, lambda file: target.packer.pack(samples, file))
 

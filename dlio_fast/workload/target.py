@@ -36,7 +36,8 @@ class Target:
     Parameters
     ----------
     dataset : Dataset
-    folder : str
+    root, split : str
+        The files go to that folder below the root.
     options : Options
 
     Attributes
@@ -53,8 +54,9 @@ class Target:
         The format cannot hold the samples, or they cannot be divided like that.
     """
 
-    def __init__(self, dataset: Dataset, folder: str, options: Options):
-        self.dataset, self.folder = dataset, folder
+    def __init__(self, dataset: Dataset, root: str, split: str, options: Options):
+        self.dataset, self.root, self.split = dataset, root, split
+        self.folder = os.path.join(root, split)
         self.flatten = options.flatten
         self.samples = len(dataset)
         self.names = _new_names(dataset.format, options.format, [field.name for field in dataset.spec.fields])
@@ -96,15 +98,18 @@ class Target:
         """Return the path of file `index`."""
         return os.path.join(self.folder, self.name(index))
 
-    def companion_paths(self, index: int) -> list[str]:
-        """Return the paths of the index files of file `index`."""
-        return [os.path.join(self.folder, name) for name in self.packer.companion_names(self.name(index))]
+    def companions(self, index: int, samples: Mapping[str, Values]) -> dict[str, bytes]:
+        """Return the index files of file `index`, which holds these samples: path -> contents."""
+        found = self.packer.companions(os.path.join(self.split, self.name(index)), samples)
+        return {os.path.join(self.root, name): data for name, data in found.items()}
 
     def folders(self) -> list[str]:
         """Return every folder that files go to."""
         indices = range(len(self)) if self._keeps_names else range(min(1, len(self)))
-        paths = (path for index in indices for path in (self.path(index), *self.companion_paths(index)))
-        return list(dict.fromkeys([self.folder, *map(os.path.dirname, paths)]))
+        names = (os.path.join(self.split, self.name(index)) for index in indices)
+        names = (own for name in names for own in (name, *self.packer.companion_names(name)))
+        below = dict.fromkeys(map(os.path.dirname, names))
+        return list(dict.fromkeys([self.folder, *(os.path.join(self.root, folder) for folder in below)]))
 
     def converted(self, fields: Fields) -> dict[str, Values]:
         """Return samples as they are written: under their new names, flat where that is asked for."""
@@ -204,7 +209,7 @@ def _in_order(names: list[str]) -> bool:
 def compare(path: str, expected: Mapping[str, Values], actual: Fields, *, exact: bool) -> None:
     """Raise SampleError unless samples read back from a file are those that were to be written, bit for bit.
 
-    Not `exact`: only shapes and dtypes are compared.
+    One NaN is like another: text has only one. Not `exact`: only shapes and dtypes are compared.
     """
     for name, wanted in expected.items():
         found = actual[name]
@@ -234,5 +239,10 @@ def _equal(a: Array, b: Array) -> bool:
         return False
     if not a.nbytes:
         return True
-    first, second = (np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in (a, b))
-    return bool((first == second).all())
+    first, second = (np.ascontiguousarray(array).reshape(-1) for array in (a, b))
+    if (first.view(np.uint8) == second.view(np.uint8)).all():
+        return True
+    if a.dtype.kind not in "fc":
+        return False
+    rest = ~(np.isnan(first) & np.isnan(second))
+    return bool((first[rest].view(np.uint8) == second[rest].view(np.uint8)).all())
