@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from .. import _core
 from ..errors import ConfigError
-from .base import Format, format_named, known_formats
+from .base import Format, format_named, format_names, known_formats
 from .layout import FileLayout
 
 if TYPE_CHECKING:
@@ -230,9 +230,21 @@ def generated_formats() -> tuple[str, ...]:
 
 
 def generator_for(dataset: DatasetSection, where: str = "dataset") -> Generator:
-    """Return what makes the files of a ``dataset`` section. Raises ConfigError where nothing can."""
-    check_choice(f"{where}.format", dataset.format, generated_formats())
-    return format_named(dataset.format).generator(dataset, where)
+    """Return what makes the files of a ``dataset`` section.
+
+    Raises
+    ------
+    ConfigError
+        Nothing can.
+    MissingDependencyError
+        The format needs a library that is not installed.
+    """
+    if dataset.format in format_names():
+        format = format_named(dataset.format)
+        if type(format).generator is not Format.generator:
+            return format.generator(dataset, where)
+    choices = ", ".join(generated_formats())
+    raise ConfigError(f"{where}.format: {dataset.format!r} cannot be generated; what can: {choices}")
 
 
 def check_choice(key: str, value: str, choices: Iterable[str]) -> None:
