@@ -8,6 +8,7 @@ import pytest
 from dlio_fast import Dataset
 from dlio_fast.errors import ConfigError, DataError
 from dlio_fast.formats import format_named, format_names
+from dlio_fast.formats.generating import generated_formats
 from dlio_fast.workload.convert import convert
 from dlio_fast.workload.generate import generate
 from tests.workload.files import config, tree
@@ -45,7 +46,11 @@ def source_config(format, **dataset):
 @pytest.mark.parametrize(("old", "new"), PAIRS)
 def test_every_format_becomes_every_other(tmp_path, old, new):
     cfg = source_config(old)
-    generate(cfg, data_folder=tmp_path / "source")
+    if old in generated_formats():
+        generate(cfg, data_folder=tmp_path / "source")
+    else:
+        generate(source_config("npz"), data_folder=tmp_path / "npz")
+        convert(tmp_path / "npz", tmp_path / "source", format=old, fields=["x"])
     payload = format_named(old).payload
     result = convert(
         tmp_path / "source", tmp_path / "target", config=cfg, format=new, fields=[payload],
@@ -149,3 +154,37 @@ def test_what_the_target_cannot_give_back_is_told(tmp_path):
         DataError, match=r"'one' of sample 0 is float32 \(1,\) and is read back as float32 \(\)"
     ):
         convert(tmp_path / "source", tmp_path / "records", format="tfrecord")
+
+
+@pytest.mark.skipif("hdf5" not in TARGETS, reason="no HDF5")
+@pytest.mark.parametrize("address", ["{}", "direct://{}"])
+@pytest.mark.parametrize("compression", ["none", "gzip", "lzf"])
+def test_h5py_reads_what_was_converted(tmp_path, compression, address):
+    import h5py
+
+    generate(config(num_samples_per_file=5, record_length_bytes=90_000), data_folder=tmp_path / "source")
+    target = address.format(tmp_path / "hdf5")
+    result = convert(tmp_path / "source", target, format="hdf5", compression=compression)
+    assert result.direct == ("direct" in address) or "O_DIRECT" in result.fallback_reason
+    for i in range(3):
+        expected = np.load(tmp_path / f"source/train/img_{i}_of_3.npz")
+        with h5py.File(tmp_path / f"hdf5/train/img_{i}_of_3.hdf5") as file:
+            assert sorted(file) == ["labels", "records_0"]
+            np.testing.assert_array_equal(file["records_0"][:], np.moveaxis(expected["x"], -1, 0))
+            np.testing.assert_array_equal(file["labels"][:], expected["y"])
+            assert file["records_0"].compression == (None if compression == "none" else compression)
+            assert compression != "none" or file["records_0"].id.get_offset() % 4096 == 0
+
+
+@pytest.mark.skipif("parquet" not in TARGETS, reason="no Parquet")
+@pytest.mark.parametrize("compression", ["none", "snappy", "gzip", "lz4", "zstd"])
+def test_pyarrow_reads_what_was_converted(tmp_path, compression):
+    from pyarrow import parquet
+
+    generate(config(num_samples_per_file=5, record_dims=[6, 9]), data_folder=tmp_path / "source")
+    convert(tmp_path / "source", tmp_path / "parquet", format="parquet", compression=compression)
+    for i in range(3):
+        expected = np.load(tmp_path / f"source/train/img_{i}_of_3.npz")
+        table = parquet.read_table(tmp_path / f"parquet/train/img_{i}_of_3.parquet")
+        assert table["x"].to_pylist() == np.moveaxis(expected["x"], -1, 0).tolist()
+        assert table["label"].to_pylist() == expected["y"].tolist()
