@@ -4,10 +4,12 @@
 #include <string.h>
 
 #include "dlf_archive.h"
+#include "dlf_indexed.h"
 
 static const dlf_container *const containers[] = {
 	&dlf_npy_container,
 	&dlf_npz_container,
+	&dlf_indexed_container,
 	&dlf_maker_container,
 };
 

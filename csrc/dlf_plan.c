@@ -51,8 +51,11 @@ dlf_table *dlf_plan_set_table(const dlf_plan *plan, uint64_t file,
 
 int dlf_plan_new_tables(dlf_plan *plan)
 {
+	static atomic_uint_fast64_t plans;
+
 	if (!plan->container->keeps_tables || !plan->n_files)
 		return 0;
+	plan->serial = atomic_fetch_add(&plans, 1) + 1;
 	plan->tables = calloc(plan->n_files, sizeof(*plan->tables));
 	return plan->tables ? 0 : -ENOMEM;
 }

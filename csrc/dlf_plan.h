@@ -52,6 +52,9 @@ typedef struct dlf_plan {
 	/* Of the files that were read: [n_files], made by dlf_plan_new_tables
 	 * where the container keeps any, else NULL. */
 	_Atomic(dlf_table *) *tables;
+	/* With the tables: tells the plan from others, also from one that was at
+	 * its address before.  0: there are no tables. */
+	uint64_t serial;
 	/* For a container that does not know how: the maker's own way to read the
 	 * samples of a task, and to learn the table of a file. */
 	int (*read)(struct dlf_task *task, dlf_fault *fault);

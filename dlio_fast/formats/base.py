@@ -193,7 +193,13 @@ class Reader(Protocol):
         ...
 
 
-_BUILT_IN: dict[str, tuple[str, ...]] = {"npz": (".npz",), "npy": (".npy",)}
+_BUILT_IN: dict[str, tuple[str, ...]] = {
+    "npz": (".npz",),
+    "npy": (".npy",),
+    "indexed_binary": (".indexed_binary",),
+    "mmap_indexed_binary": (".mmap_indexed_binary",),
+    "synthetic": (".synthetic",),
+}
 """Formats of this package, each in the module of its name, and their suffixes."""
 
 _formats: dict[str, Format] = {}
