@@ -23,15 +23,36 @@ from .._typing import Array
 from ..errors import FormatError, MemberError, TruncatedError
 from ..storage.memory import shared_pool
 from .base import FieldSpec, FileSpec, Format
+from .generating import Generator, LaidOutGenerator
+from .layout import FileLayout
 
 if TYPE_CHECKING:
     from ..config import Config
+    from ..config.data import DatasetSection
 
 FIELD = "x"
 """What the one array of a sample is called."""
 
 OFFSETS, SIZES = ".off.idx", ".sz.idx"
 ENTRY = np.dtype(np.uint64)
+
+
+class IndexedBinaryGenerator(LaidOutGenerator):
+    """DLIO's files, written in one pass; offsets go on where DLIO's start again."""
+
+    def layout(self, index: int) -> FileLayout:
+        return FileLayout(b"", self.samples * self._sample_nbytes(index))
+
+    def companion_names(self, name: str) -> tuple[str, ...]:
+        return name + OFFSETS, name + SIZES
+
+    def companions(self, index: int) -> tuple[bytes, ...]:
+        size = self._sample_nbytes(index)
+        offsets = np.arange(self.samples, dtype=ENTRY) * ENTRY.type(size)
+        return offsets.tobytes(), np.full(self.samples, size, ENTRY).tobytes()
+
+    def _sample_nbytes(self, index: int) -> int:
+        return math.prod(self.file_dims(index)) * self.dtype.itemsize
 
 
 class IndexedBinaryFormat(Format):
@@ -78,6 +99,9 @@ class IndexedBinaryFormat(Format):
             )
         return FileSpec((self._field(size),), offsets)
 
+    def generator(self, dataset: DatasetSection, where: str = "dataset") -> Generator:
+        return IndexedBinaryGenerator(dataset, where)
+
     def _field(self, size: int) -> FieldSpec:
         dtype = self.dtype if size % self.dtype.itemsize == 0 else np.dtype(np.uint8)
         shape: tuple[int, ...] = (size // dtype.itemsize,)
@@ -92,9 +116,12 @@ def _first(path: str, ending: str, direct: bool) -> tuple[int, int]:
         entries, rest = divmod(half.size, ENTRY.itemsize)
         if rest or not entries:
             raise FormatError(
-                f"{path}: {ending} has {half.size} bytes, which are no list of 64-bit numbers", path, ending, 0
+                f"{path}: {ending} has {half.size} bytes, which are no list of 64-bit numbers",
+                path,
+                ending,
+                0,
             )
-        first: Array = np.frombuffer(half.read(0, ENTRY.itemsize), ENTRY)
+        first: Array = np.frombuffer(memoryview(half.read(0, ENTRY.itemsize)), ENTRY)
         return entries, int(first[0])
 
 
