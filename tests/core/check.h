@@ -47,6 +47,7 @@ void test_ring(void);
 void test_cache(void);
 void test_batch(void);
 void test_task(void);
+void test_indexed(void);
 void test_write(void);
 void test_counters(void);
 

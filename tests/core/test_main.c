@@ -19,7 +19,8 @@ static const struct {
 	{"order", test_order},
 	{"inflate", test_inflate}, {"npy", test_npy}, {"zip", test_zip},
 	{"pool", test_pool},   {"file", test_file}, {"ring", test_ring},
-	{"cache", test_cache}, {"batch", test_batch}, {"task", test_task}, {"write", test_write},
+	{"cache", test_cache}, {"batch", test_batch}, {"task", test_task},
+	{"indexed", test_indexed}, {"write", test_write},
 	{"counters", test_counters},
 };
 
