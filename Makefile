@@ -60,6 +60,9 @@ $(VENV)/.with-%: pyproject.toml $(VENV)/.torch
 			p["project"]["optional-dependencies"]["$*"]; \
 		print(*sum(needs, []), sep="\n")' > $@.txt
 	@$(PIP) -r $@.txt
+	@$(PY) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); \
+		print(*p["tool"]["dlio-fast"]["without-dependencies"].get("$*", []), sep="\n")' > $@.txt
+	@$(PIP) --no-deps -r $@.txt
 	@touch $@
 
 $(VENV)/.core: $(C_SOURCES) $(C_HEADERS) $(CYTHON) setup.py $(VENV)/.with-report
