@@ -199,6 +199,9 @@ _BUILT_IN: dict[str, tuple[str, ...]] = {
     "indexed_binary": (".indexed_binary",),
     "mmap_indexed_binary": (".mmap_indexed_binary",),
     "synthetic": (".synthetic",),
+    "csv": (".csv",),
+    "jpeg": (".jpeg", ".jpg"),
+    "png": (".png",),
 }
 """Formats of this package, each in the module of its name, and their suffixes."""
 

@@ -1,0 +1,183 @@
+"""What JPEG and PNG have in common: one image a file, its header read here, its pixels decoded by Pillow.
+
+The headers are read by this package and not by Pillow: a size is checked, against the file and against the
+cap, before anything is allocated for it, and :meth:`ImageFormat.inspect` reads nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from .._typing import Array, Values
+from ..errors import (
+    DataError,
+    FormatError,
+    MemberError,
+    MissingDependencyError,
+    TruncatedError,
+    UnsupportedError,
+)
+from ..storage.memory import shared_pool
+from .base import FieldSpec, FileSpec
+from .decoding import Block, DecodedFormat
+
+FIELD = "x"
+"""What the image of a file is called."""
+
+WINDOW = 16 << 10
+"""Bytes that are read at once where headers are looked for."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image's headers say of its pixels.
+
+    Attributes
+    ----------
+    height, width : int
+    channels : int
+        1: the array has no axis for them.
+    dtype : numpy.dtype
+    packed : int
+        How much has to be packed in the file, in the unit of the format's `largest_ratio`.
+    mode : str
+        How Pillow has to deliver the pixels, as its ``Image.convert`` calls it; "": as they are.
+    """
+
+    height: int
+    width: int
+    channels: int
+    dtype: np.dtype[Any]
+    packed: int
+    mode: str = ""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the array."""
+        return (self.height, self.width) + ((self.channels,) if self.channels > 1 else ())
+
+
+class Span:
+    """The bytes of a file at offsets; those near each other are read at once.
+
+    Parameters
+    ----------
+    path : str
+    size : int
+    read : callable
+        ``read(offset, length)`` gives bytes that lie inside the file.
+    """
+
+    def __init__(self, path: str, size: int, read: Callable[[int, int], Any]):
+        self.path, self.size, self._read = path, size, read
+        self._start, self._window = 0, memoryview(b"")
+
+    def at(self, offset: int, length: int, what: str) -> memoryview:
+        """Return bytes; TruncatedError, naming what they are, where the file ends before them."""
+        if offset + length > self.size:
+            raise TruncatedError(
+                f"{self.path}: the file ends inside {what}, after {self.size} bytes", self.path, None, offset
+            )
+        begin = offset - self._start
+        if begin < 0 or begin + length > len(self._window):
+            wanted = min(max(length, WINDOW), self.size - offset)
+            self._start, self._window, begin = offset, memoryview(self._read(offset, wanted)), 0
+        return self._window[begin : begin + length]
+
+
+def pillow(plugin: str) -> ModuleType:
+    """Return one of Pillow's modules; MissingDependencyError where it is not installed."""
+    try:
+        return importlib.import_module(f"PIL.{plugin}")
+    except ImportError as error:
+        raise MissingDependencyError("images need Pillow: pip install dlio-fast[image]") from error
+
+
+class ImageFormat(DecodedFormat):
+    """Files that are one image each.
+
+    The one field is `x`, of shape (height, width), or (height, width, channels) where there are several;
+    which there are is said where :meth:`header` is implemented. Files whose images differ are no fault: their
+    batches are lists. Nothing that a file may say of orientation, gamma or colour profile is applied.
+    """
+
+    plugin: str
+    """The module of Pillow's that decodes it."""
+
+    largest_ratio: int
+    """How much no byte of a file can stand for more than: of what `Header.packed` counts."""
+
+    @abstractmethod
+    def header(self, span: Span) -> Header:
+        """Read the headers. FormatError for what is no such image, UnsupportedError for what is refused."""
+
+    @abstractmethod
+    def pixels(self, path: str, data: memoryview, header: Header) -> Array:
+        """Decode a whole file: an array of the header's shape and dtype."""
+
+    def inspect(
+        self,
+        path: str,
+        *,
+        fields: Sequence[str] | None = None,
+        sample_axis: int | None = None,
+        direct: bool = False,
+    ) -> FileSpec:
+        if fields is not None and list(fields) != [FIELD]:
+            raise MemberError(f"{path}: an image has the one field {FIELD!r}, not {list(fields)}", path)
+        with _core.File(path, shared_pool(), direct=direct) as file:
+            header = self._checked(Span(file.path, file.size, file.read))
+            field = FieldSpec(FIELD, header.dtype, header.shape, b"", header.dtype.str.encode())
+            # Pillow keeps a pixel of several channels in 4 bytes.
+            return FileSpec((field,), 1, file.size + field.nbytes + 4 * header.height * header.width)
+
+    def decode(self, path: str, block: Block, data: Sequence[memoryview], spec: FileSpec) -> Sequence[Values]:
+        whole = data[0]
+        header = self._checked(Span(path, len(whole), lambda offset, length: whole[offset : offset + length]))
+        array = self.pixels(path, whole, header)
+        if array.shape != header.shape or array.dtype != header.dtype:
+            raise FormatError(
+                f"{path}: the decoded image is {array.dtype} {array.shape}, its header says "
+                f"{header.dtype} {header.shape}",
+                path,
+            )
+        return [array[np.newaxis]]
+
+    def _checked(self, span: Span) -> Header:
+        header = self.header(span)
+        size = f"{header.width} × {header.height} pixels"
+        if not header.width or not header.height:
+            raise FormatError(f"{span.path}: an image of {size}", span.path)
+        cap = pillow("Image").MAX_IMAGE_PIXELS
+        if cap is not None and header.width * header.height > cap:
+            raise UnsupportedError(
+                f"{span.path}: {size} are more than the {cap} that are allowed, which looks like a "
+                "decompression bomb; PIL.Image.MAX_IMAGE_PIXELS sets the limit",
+                span.path,
+            )
+        if header.packed > self.largest_ratio * span.size:
+            raise TruncatedError(
+                f"{span.path}: the header says {size}, which cannot be packed in {span.size} bytes", span.path
+            )
+        return header
+
+    def by_pillow(self, path: str, source: Any, header: Header) -> Array:
+        """Decode with Pillow from a file-like object; it releases the GIL while it does."""
+        opened = getattr(pillow(self.plugin), self.plugin.replace("Plugin", "File"))
+        try:
+            with opened(source) as image:
+                array = np.asarray(image.convert(header.mode) if header.mode else image)
+        except (DataError, MemoryError, KeyboardInterrupt):
+            raise
+        except Exception as error:  # what it raises for bad bytes is of no particular kind
+            kind = TruncatedError if "truncated" in str(error).lower() else FormatError
+            raise kind(f"{path}: Pillow cannot decode the image: {error}", path) from error
+        return array.astype(header.dtype, copy=False)
