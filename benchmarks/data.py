@@ -21,7 +21,7 @@ def _made(name: str, make) -> list[str]:
         make(folder)
         subprocess.run(["sync"], check=True)  # or the reads compete with the write-back
         (folder / ".complete").touch()
-    return sorted(str(path) for path in folder.rglob("*") if path.suffix in (".npz", ".npy"))
+    return sorted(str(path) for path in folder.rglob("*") if path.is_file() and path.name != ".complete")
 
 
 def numpy_npz(count: int, shape: tuple[int, ...], *, compressed: bool = False, high: int = 256) -> list[str]:

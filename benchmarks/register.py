@@ -22,6 +22,10 @@ CASES = {
     "fill": "cases",
     "tensorflow_warm": "tensorflow_cases",
     "jax_warm": "jax_cases",
+    "jpeg_torch": "image_cases",
+    "generate_jpeg": "image_cases",
+    "generate_png": "image_cases",
+    "generate_csv": "image_cases",
 }
 
 

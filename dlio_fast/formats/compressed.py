@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import bz2
+import gzip
 import io
 import lzma
 import zipfile
 import zlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, Any, cast
 
 from ..errors import ChecksumError, FormatError, TruncatedError, UnsupportedError
 
@@ -50,6 +52,41 @@ def unpacked(path: str, data: memoryview) -> bytes:
         if data[: len(magic)] == magic:
             return _unpack(path, data, decoder)
     return _unzip(path, data) if data[:2] == _ZIP else bytes(data)
+
+
+PACKERS: dict[str, Callable[[IO[bytes], int], IO[bytes]]] = {
+    "gzip": lambda file, level: cast(IO[bytes], gzip.GzipFile("", "wb", level, file, mtime=0)),
+    "bz2": lambda file, level: cast(IO[bytes], bz2.BZ2File(file, "wb", compresslevel=max(1, level))),
+    "xz": lambda file, level: cast(IO[bytes], lzma.LZMAFile(file, "wb", preset=level)),
+}
+"""What writes a stream to a file object; the same bytes at any time of day."""
+
+
+@contextmanager
+def packing(file: IO[bytes], compression: str, level: int, name: str) -> Iterator[IO[bytes]]:
+    """Give a file object; what is written to it comes compressed into `file`, which stays open.
+
+    Parameters
+    ----------
+    file : file object
+    compression : str
+        "none", "zip", or one of `PACKERS`.
+    level : int
+        0 to 9.
+    name : str
+        Of the file in a ZIP archive.
+    """
+    if compression == "none":
+        yield file
+    elif compression == "zip":
+        with zipfile.ZipFile(file, "w") as archive:
+            member = zipfile.ZipInfo(name)
+            member.compress_type, member._compresslevel = zipfile.ZIP_DEFLATED, level  # type: ignore[attr-defined]
+            with archive.open(member, "w", force_zip64=True) as out:
+                yield out
+    else:
+        with PACKERS[compression](file, level) as out:
+            yield out
 
 
 class _Gzip:

@@ -11,13 +11,14 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from .. import _core
 from .._typing import Array, Values
 from ..errors import (
+    ConfigError,
     DataError,
     FormatError,
     MemberError,
@@ -28,6 +29,10 @@ from ..errors import (
 from ..storage.memory import shared_pool
 from .base import FieldSpec, FileSpec
 from .decoding import Block, DecodedFormat
+from .generating import EncodedGenerator
+
+if TYPE_CHECKING:
+    from ..config.data import DatasetSection
 
 FIELD = "x"
 """What the image of a file is called."""
@@ -181,3 +186,26 @@ class ImageFormat(DecodedFormat):
             kind = TruncatedError if "truncated" in str(error).lower() else FormatError
             raise kind(f"{path}: Pillow cannot decode the image: {error}", path) from error
         return array.astype(header.dtype, copy=False)
+
+
+class ImageGenerator(EncodedGenerator):
+    """DLIO's images: one of (dims[0], dims[1]) gray bytes a file, however many samples a file shall have."""
+
+    largest_side: ClassVar[int]
+
+    def __init__(self, dataset: DatasetSection, where: str = "dataset"):
+        super().__init__(dataset, where)
+        self.samples = 1
+        if self.dims.shape[1] != 2:
+            raise ConfigError(f"{where}.record_dims: an image has 2 dimensions, not {self.dims.shape[1]}")
+        if self.dims.size and self.dims.max() > self.largest_side:
+            raise ConfigError(
+                f"{where}: an image of {self.dims.max()} lines or columns cannot be generated as "
+                f"{dataset.format}, which has {self.largest_side} at most"
+            )
+
+    def lines(self, index: int, first: int, count: int) -> Array:
+        """Return lines [first, first + count) of file `index`, uint8 of shape (count, width)."""
+        lines = np.empty((count, self.file_dims(index)[1]), np.uint8)
+        self.fill(lines.reshape(-1), index, first * lines.shape[1])
+        return lines

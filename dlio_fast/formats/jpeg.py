@@ -5,12 +5,18 @@ from __future__ import annotations
 import io
 from functools import cache
 from types import ModuleType
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from .._typing import Array
 from ..errors import FormatError, TruncatedError, UnsupportedError
-from .images import Header, ImageFormat, Span
+from .images import Header, ImageFormat, ImageGenerator, Span, pillow
+
+if TYPE_CHECKING:
+    from ..config.data import DatasetSection
+    from .generating import Generator
 
 SEGMENTS_MAX = 2048
 """Segments before the frame header; an ICC profile of the largest size takes 255."""
@@ -82,6 +88,26 @@ class JpegFormat(ImageFormat):
                 if "premature end" in str(error).lower():
                     raise TruncatedError(f"{path}: {error}", path) from error
         return self.by_pillow(path, io.BytesIO(raw), header)
+
+    def generator(self, dataset: DatasetSection, where: str = "dataset") -> Generator:
+        return JpegGenerator(dataset, where)
+
+
+class JpegGenerator(ImageGenerator):
+    """DLIO's JPEG files, of Pillow's default quality 75."""
+
+    largest_side = 65500  # libjpeg's
+
+    def nbytes(self) -> npt.NDArray[np.float64]:
+        # Blocks of noise take 36 bytes each at that quality.
+        blocks: npt.NDArray[np.float64] = np.ceil(self.dims / 8).prod(axis=1)
+        return blocks * 36 + 1000
+
+    def encode(self, index: int, file: IO[bytes]) -> None:
+        out = io.BytesIO()  # Pillow would write to the descriptor behind the file object
+        image = pillow("Image").fromarray(self.lines(index, 0, self.file_dims(index)[0]))
+        image.save(out, "JPEG")
+        file.write(out.getbuffer())
 
 
 def _frame(span: Span, offset: int, marker: int, length: int) -> Header:

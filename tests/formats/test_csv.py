@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 import dlio_fast as df
-from dlio_fast.errors import DataError, FormatError, MemberError, UnsupportedError
+from dlio_fast.errors import DataError, FormatError, MemberError, SampleError, UnsupportedError
 from dlio_fast.formats.csv import CsvFormat
 from tests.formats.decoded import check_refused, read
 
