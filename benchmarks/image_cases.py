@@ -43,7 +43,7 @@ class PillowImages(NumpyFiles):
 
     def __getitem__(self, index: int) -> torch.Tensor:
         with Image.open(self.files[index]) as image:
-            return torch.from_numpy(np.array(image.convert("RGB")))
+            return torch.from_numpy(np.array(image))
 
 
 def jpeg_torch() -> Case:

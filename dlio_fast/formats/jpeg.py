@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from functools import cache
 from types import ModuleType
 from typing import IO, TYPE_CHECKING
@@ -104,10 +105,12 @@ class JpegGenerator(ImageGenerator):
         return blocks * 36 + 1000
 
     def encode(self, index: int, file: IO[bytes]) -> None:
-        out = io.BytesIO()  # Pillow would write to the descriptor behind the file object
         image = pillow("Image").fromarray(self.lines(index, 0, self.file_dims(index)[0]))
-        image.save(out, "JPEG")
-        file.write(out.getbuffer())
+        # Pillow lets other threads run only while it encodes to a descriptor; that of `file` is not for it.
+        with open(os.memfd_create("jpeg"), "w+b", buffering=0) as out:
+            image.save(out, "JPEG")
+            out.seek(0)
+            file.write(out.read())
 
 
 def _frame(span: Span, offset: int, marker: int, length: int) -> Header:
