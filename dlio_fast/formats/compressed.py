@@ -14,7 +14,7 @@ from typing import IO, Any, cast
 
 from ..errors import ChecksumError, FormatError, TruncatedError, UnsupportedError
 
-FREE = 64 << 20
+FREE = 32 << 20
 RATIO = 100
 """A file may unpack to RATIO times its size, or to FREE bytes where that is more."""
 

@@ -47,7 +47,7 @@ class CsvFormat(DecodedFormat):
     Empty lines are passed over. What stands for a missing number (nothing, ``NA``, ``nan`` and what else
     pyarrow takes for null) is NaN where the dtype has one, else an error. A file that is compressed (gzip,
     bz2, xz, zip), as DLIO writes them under a plain ``.csv`` name, is known by its first bytes; it may unpack
-    to 100 times its size, or to 64 MiB.
+    to 100 times its size, or to 32 MiB.
 
     Parameters
     ----------

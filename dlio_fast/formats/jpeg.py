@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 from functools import cache
@@ -135,11 +136,9 @@ def _frame(span: Span, offset: int, marker: int, length: int) -> Header:
 @cache
 def _simplejpeg() -> ModuleType | None:
     try:
-        import simplejpeg
+        return importlib.import_module("simplejpeg")
     except ImportError:
         return None
-    module: ModuleType = simplejpeg
-    return module
 
 
 FORMAT = JpegFormat()

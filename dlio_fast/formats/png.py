@@ -162,10 +162,8 @@ def _chunks(path: str, data: memoryview) -> Iterator[tuple[bytes, int, int]]:
     """Yield the chunks up to IEND: kind, begin and end in the file. Their checksums have been verified."""
     offset = 8
     for _ in range(CHUNKS_MAX):
-        stop = offset + 12
-        if stop <= len(data):
-            length, kind = _CHUNK.unpack_from(data, offset)
-            stop += length
+        length, kind = _CHUNK.unpack(bytes(data[offset : offset + 8]).ljust(8, b"\0"))
+        stop = offset + 12 + length
         if stop > len(data):
             raise TruncatedError(f"{path}: the file ends inside a chunk, or before IEND", path, None, offset)
         crc = int.from_bytes(data[stop - 4 : stop], "big")
