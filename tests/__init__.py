@@ -1,0 +1,1 @@
+"""A package, lest one of the same name that another project installs come first."""
