@@ -30,7 +30,7 @@ def _close_decoding():
         _time.sleep(0.001)
 
 
-cdef class Remains:
+cdef class _Remains:
     """A ring that is to be freed when its readers have come back."""
 
     cdef dlf_ring *ring
@@ -52,7 +52,7 @@ cdef class Remains:
 
 
 cdef void release_elsewhere(dlf_ring *ring, dlf_cache *cache, pool, plans) noexcept:
-    cdef Remains remains = Remains.__new__(Remains)
+    cdef _Remains remains = _Remains.__new__(_Remains)
     remains.ring = ring
     remains.cache = cache
     remains.pool = pool

@@ -134,9 +134,9 @@ def test_breaking_off_waits_for_no_decoder(folder):
         """
 with nothing_left():
     for batch in loader(slow):
+        going.acquire(), going.acquire()
         break
     del batch
-    going.acquire(), going.acquire()
     assert held()["rings"] == 1 and not released.is_set()
     released.set()
     assert come_true(lambda: held()["rings"] == 0)
