@@ -192,8 +192,8 @@ for way in ("close", "drop"):
     with nothing_left():
         made = loader(closing)
         end = made.close if way == "close" else lambda: globals().pop("passing", None)
-        passing = iter(made)
         try:
+            passing = iter(made)
             while "passing" in globals():
                 next(passing, None)
                 time.sleep(0)
