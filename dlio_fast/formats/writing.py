@@ -18,7 +18,7 @@ from ..errors import ClosedError, DiskFullError, DlioFastError, os_error
 from ..storage.staged import StagedFile
 from .layout import FileLayout
 
-_BUFFER = 1 << 20
+_BUFFER = 256 << 10
 
 
 class Writer:
