@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from .base import FieldSpec, FileSpec
 from .compressed import PACKERS, packing, unpacked
 from .decoding import Block, DecodedFormat
 from .generating import EncodedGenerator
+from .packing import Packer, Packing
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 FIELD = "x"
 """What the row of a CSV file is called."""
+
+NUMBERS = 1 << 17
+"""Numbers that are made text at once."""
 
 SHOWN = 300
 """Characters of pyarrow's messages, which quote what they cannot read."""
@@ -113,6 +117,9 @@ class CsvFormat(DecodedFormat):
     def generator(self, dataset: DatasetSection, where: str = "dataset") -> Generator:
         return CsvGenerator(dataset, where)
 
+    def packer(self, fields: Sequence[FieldSpec], packing: Packing) -> Packer:
+        return CsvPacker(fields, packing, self.name)
+
 
 class CsvGenerator(EncodedGenerator):
     """DLIO's CSV files: no header, a row a sample, compressed under their plain name where that is asked for.
@@ -139,12 +146,49 @@ class CsvGenerator(EncodedGenerator):
         with packing(file, self.dataset.compression, self.dataset.compression_level, f"{index}.csv") as out:
             done = 0
             for piece in self.payload(index):
-                text = np.frombuffer(_lines_of(np.frombuffer(piece, self.dtype)), np.uint8).copy()
-                ends = np.flatnonzero(text == _NEWLINE)
-                inner = np.arange(done + 1, done + len(ends) + 1) % columns != 0
-                text[ends[inner]] = _COMMA
-                out.write(text.data)
-                done += len(ends)
+                numbers = np.frombuffer(piece, self.dtype)
+                out.write(_rows_of(numbers, done, columns))
+                done += len(numbers)
+
+
+class CsvPacker(Packer):
+    """Writes a row a sample: numbers of as many digits as give back every bit; one NaN is like another."""
+
+    compressions = ("none", *PACKERS, "zip")
+    one_field = True
+
+    def __init__(self, fields: Sequence[FieldSpec], packing: Packing, name: str):
+        super().__init__(fields, packing, name)
+        field = self.fields[0]
+        if len(field.shape) != 1 or not field.shape[0]:
+            raise ConfigError(
+                f"a row of CSV is a sample of shape (columns,), not {field.shape}: make it flat"
+            )
+        if field.dtype.kind not in "biuf" or field.dtype.itemsize > 8:
+            raise ConfigError(f"CSV has no columns of {field.dtype}")
+        if packing.level is not None and not 0 <= packing.level <= 9:
+            raise ConfigError(f"level {packing.level} is not one of 0 to 9")
+
+    def nbytes(self) -> int:
+        return self.packing.samples * math.prod(self.fields[0].shape) * self.fields[0].dtype.itemsize * 3
+
+    def pack(self, samples: Mapping[str, Values], file: IO[bytes]) -> None:
+        [(name, values)] = samples.items()
+        rows = self.stacked(name, values)
+        numbers = np.ascontiguousarray(rows, rows.dtype.newbyteorder("=")).reshape(-1)
+        level = 4 if self.packing.level is None else self.packing.level
+        with packing(file, self.packing.compression, level, "0.csv") as out:
+            for start in range(0, len(numbers), NUMBERS):
+                out.write(_rows_of(numbers[start : start + NUMBERS], start, rows.shape[1]))
+
+
+def _rows_of(numbers: Array, done: int, columns: int) -> memoryview:
+    """Return numbers as text, `done` numbers after the beginning of rows of so many columns."""
+    text = np.frombuffer(_lines_of(numbers), np.uint8).copy()
+    ends = np.flatnonzero(text == _NEWLINE)
+    inner = np.arange(done + 1, done + len(ends) + 1) % columns != 0
+    text[ends[inner]] = _COMMA
+    return text.data
 
 
 def _lines_of(numbers: Array) -> Any:

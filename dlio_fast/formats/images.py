@@ -7,11 +7,12 @@ cap, before anything is allocated for it, and :meth:`ImageFormat.inspect` reads 
 from __future__ import annotations
 
 import importlib
+import io
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from ..storage.memory import shared_pool
 from .base import FieldSpec, FileSpec
 from .decoding import Block, DecodedFormat
 from .generating import EncodedGenerator
+from .packing import Packer, Packing
 
 if TYPE_CHECKING:
     from ..config.data import DatasetSection
@@ -209,3 +211,55 @@ class ImageGenerator(EncodedGenerator):
         lines = np.empty((count, self.file_dims(index)[1]), np.uint8)
         self.fill(lines.reshape(-1), index, first * lines.shape[1])
         return lines
+
+
+class ImagePacker(Packer):
+    """Writes an image a file, by Pillow.
+
+    Attributes
+    ----------
+    channels : tuple of int
+        As many of 8 bits as an image may have; 1 is an array without an axis for them.
+    deep : bool
+        One channel may have 16 bits.
+    """
+
+    one_field = True
+    one_sample = True
+    channels: ClassVar[tuple[int, ...]]
+    deep: ClassVar[bool] = False
+
+    def __init__(self, fields: Sequence[FieldSpec], packing: Packing, name: str):
+        super().__init__(fields, packing, name)
+        field = self.fields[0]
+        self.check(field.dtype, field.shape)
+
+    def check(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+        """Raise ConfigError unless an array is an image of the format."""
+        channels = shape[2] if len(shape) == 3 else 1
+        good = len(shape) == 2 or (len(shape) == 3 and channels > 1)
+        bits = {"|u1": 8, np.dtype(np.uint16).str: 16}.get(dtype.str, 0)
+        good = good and min(shape) > 0 and (
+            (bits == 8 and channels in self.channels) or (bits == 16 and channels == 1 and self.deep)
+        )  # fmt: skip
+        if not good:
+            several = ", ".join(str(count) for count in self.channels if count > 1)
+            raise ConfigError(
+                f"an array {dtype} {shape} is no image of format {self.name}: that is uint8 (height, width) "
+                f"or (height, width, {several}){', or uint16 (height, width)' if self.deep else ''}"
+            )
+
+    def pack(self, samples: Mapping[str, Values], file: IO[bytes]) -> None:
+        [values] = samples.values()
+        array = np.ascontiguousarray(values[0])
+        self.check(array.dtype, array.shape)
+        out = io.BytesIO()
+        try:
+            pillow("Image").fromarray(array).save(out, self.name.upper(), **self.options())
+        except (OSError, ValueError) as error:  # such as more lines than the format has
+            raise ConfigError(f"Pillow cannot make a {self.name} image of {array.shape}: {error}") from error
+        file.write(out.getbuffer())
+
+    def options(self) -> dict[str, Any]:
+        """Return what Pillow is told of the level."""
+        return {}

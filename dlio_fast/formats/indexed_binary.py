@@ -13,18 +13,19 @@ the other, which is how DLIO has written them. Any other index is followed as it
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import _core
-from .._typing import Array
+from .._typing import Array, Values
 from ..errors import FormatError, MemberError, TruncatedError
 from ..storage.memory import shared_pool
 from .base import FieldSpec, FileSpec, Format
 from .generating import Generator, LaidOutGenerator
-from .layout import FileLayout
+from .layout import FileLayout, raw
+from .packing import Packer, Packing
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -53,6 +54,26 @@ class IndexedBinaryGenerator(LaidOutGenerator):
 
     def _sample_nbytes(self, index: int) -> int:
         return math.prod(self.file_dims(index)) * self.dtype.itemsize
+
+
+class IndexedBinaryPacker(Packer):
+    """Writes the bytes of samples of any size; their element type and shape are a configuration's to know."""
+
+    one_field = True
+
+    def pack(self, samples: Mapping[str, Values], file: IO[bytes]) -> None:
+        [values] = samples.values()
+        for piece in [values] if isinstance(values, np.ndarray) else values:
+            file.write(raw(piece))
+
+    def companion_names(self, name: str) -> tuple[str, ...]:
+        return name + OFFSETS, name + SIZES
+
+    def companions(self, name: str, samples: Mapping[str, Values]) -> dict[str, bytes]:
+        [values] = samples.values()
+        sizes = np.fromiter((value.nbytes for value in values), ENTRY, len(values))
+        offsets = np.cumsum(sizes, dtype=ENTRY) - sizes
+        return {name + OFFSETS: offsets.tobytes(), name + SIZES: sizes.tobytes()}
 
 
 class IndexedBinaryFormat(Format):
@@ -101,6 +122,9 @@ class IndexedBinaryFormat(Format):
 
     def generator(self, dataset: DatasetSection, where: str = "dataset") -> Generator:
         return IndexedBinaryGenerator(dataset, where)
+
+    def packer(self, fields: Sequence[FieldSpec], packing: Packing) -> Packer:
+        return IndexedBinaryPacker(fields, packing, self.name)
 
     def _field(self, size: int) -> FieldSpec:
         dtype = self.dtype if size % self.dtype.itemsize == 0 else np.dtype(np.uint8)

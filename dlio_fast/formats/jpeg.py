@@ -5,16 +5,19 @@ from __future__ import annotations
 import importlib
 import io
 import os
+from collections.abc import Sequence
 from functools import cache
 from types import ModuleType
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .._typing import Array
 from ..errors import FormatError, TruncatedError, UnsupportedError
-from .images import Header, ImageFormat, ImageGenerator, Span, pillow
+from .base import FieldSpec
+from .images import Header, ImageFormat, ImageGenerator, ImagePacker, Span, pillow
+from .packing import Packer, Packing
 
 if TYPE_CHECKING:
     from ..config.data import DatasetSection
@@ -94,6 +97,9 @@ class JpegFormat(ImageFormat):
     def generator(self, dataset: DatasetSection, where: str = "dataset") -> Generator:
         return JpegGenerator(dataset, where)
 
+    def packer(self, fields: Sequence[FieldSpec], packing: Packing) -> Packer:
+        return JpegPacker(fields, packing, self.name)
+
 
 class JpegGenerator(ImageGenerator):
     """DLIO's JPEG files, of Pillow's default quality 75."""
@@ -112,6 +118,16 @@ class JpegGenerator(ImageGenerator):
             image.save(out, "JPEG")
             out.seek(0)
             file.write(out.read())
+
+
+class JpegPacker(ImagePacker):
+    """Writes baseline JPEG; the level is Pillow's quality, 0 to 95, by default 75."""
+
+    exact = False
+    channels = (1, 3)
+
+    def options(self) -> dict[str, Any]:
+        return {} if self.packing.level is None else {"quality": self.packing.level}
 
 
 def _frame(span: Span, offset: int, marker: int, length: int) -> Header:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Iterator
-from typing import IO, TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,10 @@ import numpy.typing as npt
 from .. import _core
 from .._typing import Array
 from ..errors import ChecksumError, FormatError, TruncatedError, UnsupportedError
+from .base import FieldSpec
 from .generating import PIECE
-from .images import Header, ImageFormat, ImageGenerator, Span
+from .images import Header, ImageFormat, ImageGenerator, ImagePacker, Span
+from .packing import Packer, Packing
 
 if TYPE_CHECKING:
     from ..config.data import DatasetSection
@@ -90,6 +92,9 @@ class PngFormat(ImageFormat):
     def generator(self, dataset: DatasetSection, where: str = "dataset") -> Generator:
         return PngGenerator(dataset, where)
 
+    def packer(self, fields: Sequence[FieldSpec], packing: Packing) -> Packer:
+        return PngPacker(fields, packing, self.name)
+
 
 class PngGenerator(ImageGenerator):
     """DLIO's PNG files.
@@ -117,6 +122,16 @@ class PngGenerator(ImageGenerator):
             if stored:
                 file.write(_chunk(b"IDAT", stored))
         file.write(_chunk(b"IDAT", stream.flush()) + _chunk(b"IEND", b""))
+
+
+class PngPacker(ImagePacker):
+    """Writes PNG; the level is zlib's, 0 to 9."""
+
+    channels = (1, 2, 3, 4)
+    deep = True
+
+    def options(self) -> dict[str, Any]:
+        return {} if self.packing.level is None else {"compress_level": self.packing.level}
 
 
 def _inflated(path: str, deflated: bytes, size: int) -> bytes:
