@@ -40,6 +40,7 @@ SHOWN = 300
 INFERRED = (np.dtype(np.int64), np.dtype(np.float64))
 
 _BOM = b"\xef\xbb\xbf"
+_ROW_NUMBER = re.compile(rb"^[^,\n]*,", re.MULTILINE)
 _COMMA, _NEWLINE = b",\n"
 _NO_NUMBER = frozenset(',\r\n"')
 _WHERE = re.compile(r"Row #(\d+): (.*)", re.DOTALL)
@@ -59,7 +60,9 @@ class CsvFormat(DecodedFormat):
         Of all columns. Default: DLIO's ``dataset.record_element_type`` where a configuration sets it; else
         int64 if all numbers of the first file are integers, or float64.
     header : bool, optional
-        Whether the first line names the columns; default: it does where no field of it is a number.
+        Whether the first line names the columns; default: it does where no field of it is a number. Where
+        it is ``,0,1,2`` and so on, as a pandas.DataFrame is written by default and by DLIO 2.0.0, it is left
+        out, and with it the first column, which numbers the rows.
     """
 
     name = "csv"
@@ -102,7 +105,9 @@ class CsvFormat(DecodedFormat):
         """Return a text's numbers, shape (rows, columns), of the first of the dtypes that holds them all."""
         text = _plain(path, text)
         first, _, rest = text.partition(b"\n")
-        if self.header or (self.header is None and _names_columns(first)):
+        if self.header is None and _numbers_columns(first):
+            text = _ROW_NUMBER.sub(b"", rest)
+        elif self.header or (self.header is None and _names_columns(first)):
             text = rest
         columns = _columns(path, text)
         # pyarrow is slow with many columns and fast with one: every number gets a line of its own.
@@ -236,6 +241,10 @@ def _without_quotes(path: str, text: bytes) -> bytes:
 def _names_columns(line: bytes) -> bool:
     fields = line.split(b",")
     return not any(_is_number(field) for field in fields) and any(field.strip() for field in fields)
+
+
+def _numbers_columns(line: bytes) -> bool:
+    return line.startswith(b",0") and line.split(b",") == [b"", *(b"%d" % i for i in range(line.count(b",")))]
 
 
 def _is_number(field: bytes) -> bool:

@@ -95,6 +95,13 @@ def test_headers_and_missing_numbers(tmp_path, text, header, rows):
     assert np.array_equal(found, np.array(rows), equal_nan=True)
 
 
+@pytest.mark.parametrize("columns", [1, 3, 40])
+def test_a_data_frame_s_row_and_column_numbers_are_left_out(tmp_path, columns):
+    numbers = np.arange(300 * columns).reshape(300, columns) % 251
+    pd.DataFrame(numbers).to_csv(tmp_path / "a.csv")
+    assert np.array_equal(read(tmp_path / "a.csv", CsvFormat(np.uint8)), numbers)
+
+
 @pytest.mark.parametrize("scheme", ["", "direct://"])
 def test_many_files_of_many_rows_are_read_in_any_order(tmp_path, scheme):
     for i in range(5):
