@@ -1,115 +1,48 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Choice of the implementation, the portable one (16 bytes a step by table),
- * and the arithmetic of joining two checksums.
+ * CRC-32: its table, the choice of the implementation, and the arithmetic of
+ * joining two checksums.
  */
 #include <stdatomic.h>
-#include <string.h>
 
 #include "dlf_crc.h"
-#include "dlf_crc_impl.h"
 
-/* slice[s][i]: the checksum register after byte i and s zero bytes.  It is
- * linear in the bits of i, so eight constants make each row, and the compiler
- * makes the tables: nothing to initialise, nothing to race for. */
-#define BIT(i, n, v) ((i) >> (n) & 1 ? (v) : 0)
-#define E1(i, a, b, c, d, e, f, g, h)                                          \
-	(BIT(i, 0, a) ^ BIT(i, 1, b) ^ BIT(i, 2, c) ^ BIT(i, 3, d) ^           \
-	 BIT(i, 4, e) ^ BIT(i, 5, f) ^ BIT(i, 6, g) ^ BIT(i, 7, h))
-#define E4(i, ...)                                                             \
-	E1((i), __VA_ARGS__), E1((i) + 1, __VA_ARGS__),                        \
-	E1((i) + 2, __VA_ARGS__), E1((i) + 3, __VA_ARGS__)
-#define E16(i, ...)                                                            \
-	E4((i), __VA_ARGS__), E4((i) + 4, __VA_ARGS__),                        \
-	E4((i) + 8, __VA_ARGS__), E4((i) + 12, __VA_ARGS__)
-#define E64(i, ...)                                                            \
-	E16((i), __VA_ARGS__), E16((i) + 16, __VA_ARGS__),                     \
-	E16((i) + 32, __VA_ARGS__), E16((i) + 48, __VA_ARGS__)
-#define ROW(...)                                                               \
-	{E64(0, __VA_ARGS__), E64(64, __VA_ARGS__), E64(128, __VA_ARGS__),     \
-	 E64(192, __VA_ARGS__)}
+#define CRC(part) dlf_crc32##part
+#define CRC_ROWS \
+	ROW(0x77073096, 0xee0e612c, 0x076dc419, 0x0edb8832, \
+	    0x1db71064, 0x3b6e20c8, 0x76dc4190, 0xedb88320), \
+	ROW(0x191b3141, 0x32366282, 0x646cc504, 0xc8d98a08, \
+	    0x4ac21251, 0x958424a2, 0xf0794f05, 0x3b83984b), \
+	ROW(0x01c26a37, 0x0384d46e, 0x0709a8dc, 0x0e1351b8, \
+	    0x1c26a370, 0x384d46e0, 0x709a8dc0, 0xe1351b80), \
+	ROW(0xb8bc6765, 0xaa09c88b, 0x8f629757, 0xc5b428ef, \
+	    0x5019579f, 0xa032af3e, 0x9b14583d, 0xed59b63b), \
+	ROW(0x3d6029b0, 0x7ac05360, 0xf580a6c0, 0x30704bc1, \
+	    0x60e09782, 0xc1c12f04, 0x58f35849, 0xb1e6b092), \
+	ROW(0xcb5cd3a5, 0x4dc8a10b, 0x9b914216, 0xec53826d, \
+	    0x03d6029b, 0x07ac0536, 0x0f580a6c, 0x1eb014d8), \
+	ROW(0xa6770bb4, 0x979f1129, 0xf44f2413, 0x33ef4e67, \
+	    0x67de9cce, 0xcfbd399c, 0x440b7579, 0x8816eaf2), \
+	ROW(0xccaa009e, 0x4225077d, 0x844a0efa, 0xd3e51bb5, \
+	    0x7cbb312b, 0xf9766256, 0x299dc2ed, 0x533b85da), \
+	ROW(0x177b1443, 0x2ef62886, 0x5dec510c, 0xbbd8a218, \
+	    0xacc04271, 0x82f182a3, 0xde920307, 0x6655004f), \
+	ROW(0xefc26b3e, 0x04f5d03d, 0x09eba07a, 0x13d740f4, \
+	    0x27ae81e8, 0x4f5d03d0, 0x9eba07a0, 0xe6050901), \
+	ROW(0xc18edfc0, 0x586cb9c1, 0xb0d97382, 0xbac3e145, \
+	    0xaef6c4cb, 0x869c8fd7, 0xd64819ef, 0x77e1359f), \
+	ROW(0x9ba54c6f, 0xec3b9e9f, 0x03063b7f, 0x060c76fe, \
+	    0x0c18edfc, 0x1831dbf8, 0x3063b7f0, 0x60c76fe0), \
+	ROW(0xdd96d985, 0x605cb54b, 0xc0b96a96, 0x5a03d36d, \
+	    0xb407a6da, 0xb37e4bf5, 0xbd8d91ab, 0xa06a2517), \
+	ROW(0x9d0fe176, 0xe16ec4ad, 0x19ac8f1b, 0x33591e36, \
+	    0x66b23c6c, 0xcd6478d8, 0x41b9f7f1, 0x8373efe2), \
+	ROW(0xb9fbdbe8, 0xa886b191, 0x8a7c6563, 0xcf89cc87, \
+	    0x44629f4f, 0x88c53e9e, 0xcafb7b7d, 0x4e87f0bb), \
+	ROW(0xae689191, 0x87a02563, 0xd4314c87, 0x73139f4f, \
+	    0xe6273e9e, 0x173f7b7d, 0x2e7ef6fa, 0x5cfdedf4)
 
-static const uint32_t slice[16][256] = {
-	ROW(0x77073096, 0xee0e612c, 0x076dc419, 0x0edb8832,
-	    0x1db71064, 0x3b6e20c8, 0x76dc4190, 0xedb88320),
-	ROW(0x191b3141, 0x32366282, 0x646cc504, 0xc8d98a08,
-	    0x4ac21251, 0x958424a2, 0xf0794f05, 0x3b83984b),
-	ROW(0x01c26a37, 0x0384d46e, 0x0709a8dc, 0x0e1351b8,
-	    0x1c26a370, 0x384d46e0, 0x709a8dc0, 0xe1351b80),
-	ROW(0xb8bc6765, 0xaa09c88b, 0x8f629757, 0xc5b428ef,
-	    0x5019579f, 0xa032af3e, 0x9b14583d, 0xed59b63b),
-	ROW(0x3d6029b0, 0x7ac05360, 0xf580a6c0, 0x30704bc1,
-	    0x60e09782, 0xc1c12f04, 0x58f35849, 0xb1e6b092),
-	ROW(0xcb5cd3a5, 0x4dc8a10b, 0x9b914216, 0xec53826d,
-	    0x03d6029b, 0x07ac0536, 0x0f580a6c, 0x1eb014d8),
-	ROW(0xa6770bb4, 0x979f1129, 0xf44f2413, 0x33ef4e67,
-	    0x67de9cce, 0xcfbd399c, 0x440b7579, 0x8816eaf2),
-	ROW(0xccaa009e, 0x4225077d, 0x844a0efa, 0xd3e51bb5,
-	    0x7cbb312b, 0xf9766256, 0x299dc2ed, 0x533b85da),
-	ROW(0x177b1443, 0x2ef62886, 0x5dec510c, 0xbbd8a218,
-	    0xacc04271, 0x82f182a3, 0xde920307, 0x6655004f),
-	ROW(0xefc26b3e, 0x04f5d03d, 0x09eba07a, 0x13d740f4,
-	    0x27ae81e8, 0x4f5d03d0, 0x9eba07a0, 0xe6050901),
-	ROW(0xc18edfc0, 0x586cb9c1, 0xb0d97382, 0xbac3e145,
-	    0xaef6c4cb, 0x869c8fd7, 0xd64819ef, 0x77e1359f),
-	ROW(0x9ba54c6f, 0xec3b9e9f, 0x03063b7f, 0x060c76fe,
-	    0x0c18edfc, 0x1831dbf8, 0x3063b7f0, 0x60c76fe0),
-	ROW(0xdd96d985, 0x605cb54b, 0xc0b96a96, 0x5a03d36d,
-	    0xb407a6da, 0xb37e4bf5, 0xbd8d91ab, 0xa06a2517),
-	ROW(0x9d0fe176, 0xe16ec4ad, 0x19ac8f1b, 0x33591e36,
-	    0x66b23c6c, 0xcd6478d8, 0x41b9f7f1, 0x8373efe2),
-	ROW(0xb9fbdbe8, 0xa886b191, 0x8a7c6563, 0xcf89cc87,
-	    0x44629f4f, 0x88c53e9e, 0xcafb7b7d, 0x4e87f0bb),
-	ROW(0xae689191, 0x87a02563, 0xd4314c87, 0x73139f4f,
-	    0xe6273e9e, 0x173f7b7d, 0x2e7ef6fa, 0x5cfdedf4),
-};
-
-static inline uint32_t load32(const unsigned char *p)
-{
-	return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 |
-	       (uint32_t)p[3] << 24;
-}
-
-/* The register after the four bytes of word and s more zero bytes. */
-static inline uint32_t slice_word(uint32_t word, int s)
-{
-	return slice[s + 3][word & 255] ^ slice[s + 2][word >> 8 & 255] ^
-	       slice[s + 1][word >> 16 & 255] ^ slice[s][word >> 24];
-}
-
-uint32_t dlf_crc32_portable(uint32_t crc, const void *data, size_t n)
-{
-	const unsigned char *p = data;
-	uint32_t reg = ~crc;
-
-	for (; n >= 16; n -= 16, p += 16)
-		reg = slice_word(reg ^ load32(p), 12) ^
-		      slice_word(load32(p + 4), 8) ^
-		      slice_word(load32(p + 8), 4) ^
-		      slice_word(load32(p + 12), 0);
-	for (; n; n--)
-		reg = reg >> 8 ^ slice[0][(reg ^ *p++) & 255];
-	return ~reg;
-}
-
-uint32_t dlf_crc32_copy_portable(uint32_t crc, void *dst, const void *src,
-				 size_t n)
-{
-	const size_t block = 4096; /* still in the first cache for the copy */
-	const unsigned char *from = src;
-	unsigned char *to = dst;
-
-	while (n) {
-		size_t part = n < block ? n : block;
-
-		crc = dlf_crc32_portable(crc, from, part);
-		memcpy(to, from, part);
-		from += part;
-		to += part;
-		n -= part;
-	}
-	return crc;
-}
+#include "dlf_crc_table.h"
 
 /* a x b modulo the polynomial, both reflected: bit 31 is x^0. */
 static uint32_t multiply(uint32_t a, uint32_t b)
@@ -167,7 +100,7 @@ static int detect(void)
 }
 
 /* Threads that get here together find the same answer, so a plain flag does. */
-static const dlf_crc_impl *best(void)
+int dlf_crc_first(void)
 {
 	static atomic_int found = -1;
 	int first = atomic_load_explicit(&found, memory_order_relaxed);
@@ -176,7 +109,12 @@ static const dlf_crc_impl *best(void)
 		first = detect();
 		atomic_store_explicit(&found, first, memory_order_relaxed);
 	}
-	return &impls[first];
+	return first;
+}
+
+static const dlf_crc_impl *best(void)
+{
+	return &impls[dlf_crc_first()];
 }
 
 int dlf_crc_impls(const dlf_crc_impl **list)

@@ -22,6 +22,13 @@ uint32_t dlf_crc32_portable(uint32_t crc, const void *data, size_t n);
 uint32_t dlf_crc32_copy_portable(uint32_t crc, void *dst, const void *src,
 				 size_t n);
 
+uint32_t dlf_crc32c_portable(uint32_t crc, const void *data, size_t n);
+uint32_t dlf_crc32c_copy_portable(uint32_t crc, void *dst, const void *src,
+				  size_t n);
+
+/* Which of the implementations, fastest first, this processor's fastest is. */
+int dlf_crc_first(void);
+
 #if defined(__x86_64__)
 #define DLF_CRC_X86 1
 
@@ -32,6 +39,15 @@ uint32_t dlf_crc32_copy_avx2(uint32_t crc, void *dst, const void *src,
 			     size_t n);
 uint32_t dlf_crc32_avx512(uint32_t crc, const void *data, size_t n);
 uint32_t dlf_crc32_copy_avx512(uint32_t crc, void *dst, const void *src,
+			       size_t n);
+
+uint32_t dlf_crc32c_sse(uint32_t crc, const void *data, size_t n);
+uint32_t dlf_crc32c_copy_sse(uint32_t crc, void *dst, const void *src, size_t n);
+uint32_t dlf_crc32c_avx2(uint32_t crc, const void *data, size_t n);
+uint32_t dlf_crc32c_copy_avx2(uint32_t crc, void *dst, const void *src,
+			     size_t n);
+uint32_t dlf_crc32c_avx512(uint32_t crc, const void *data, size_t n);
+uint32_t dlf_crc32c_copy_avx512(uint32_t crc, void *dst, const void *src,
 			       size_t n);
 
 /* n >= DLF_STREAM_MIN */

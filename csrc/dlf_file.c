@@ -256,10 +256,16 @@ static int read_block(dlf_file *file, dlf_io *io, uint64_t offset,
 	return 0;
 }
 
+typedef struct sum {
+	uint32_t *crc; /* continued over what is read */
+	uint32_t (*over)(uint32_t crc, const void *data, size_t n);
+	uint32_t (*copy)(uint32_t crc, void *dst, const void *src, size_t n);
+} sum;
+
 /* Read through the stage: aligned blocks, of which the wanted part is copied
  * out, with its checksum in the same pass. */
 static int read_staged(dlf_file *file, dlf_io *io, uint64_t offset,
-		       unsigned char *dst, size_t len, uint32_t *crc,
+		       unsigned char *dst, size_t len, const sum *sum,
 		       dlf_fault *fault)
 {
 	const size_t block = file->direct ? DLF_STAGE_SIZE : BUFFERED_BLOCK;
@@ -276,8 +282,9 @@ static int read_staged(dlf_file *file, dlf_io *io, uint64_t offset,
 				    want, fault);
 		if (rc)
 			return rc;
-		if (crc)
-			*crc = dlf_crc32_copy(*crc, dst, io->stage + skip, part);
+		if (sum)
+			*sum->crc = sum->copy(*sum->crc, dst, io->stage + skip,
+					      part);
 		else
 			dlf_copy_stream(dst, io->stage + skip, part);
 		io->stats.staged_bytes += part;
@@ -291,15 +298,15 @@ static int read_staged(dlf_file *file, dlf_io *io, uint64_t offset,
 /* Read straight to dst in blocks, each checksummed while it is in cache. */
 static int read_in_place(dlf_file *file, dlf_io *io, uint64_t offset,
 			 unsigned char *dst, size_t len, size_t block,
-			 uint32_t *crc, dlf_fault *fault)
+			 const sum *sum, dlf_fault *fault)
 {
 	while (len) {
 		size_t part = len < block ? len : block;
 		int rc = read_block(file, io, offset, dst, part, part, fault);
 		if (rc)
 			return rc;
-		if (crc)
-			*crc = dlf_crc32(*crc, dst, part);
+		if (sum)
+			*sum->crc = sum->over(*sum->crc, dst, part);
 		offset += part;
 		dst += part;
 		len -= part;
@@ -307,8 +314,8 @@ static int read_in_place(dlf_file *file, dlf_io *io, uint64_t offset,
 	return 0;
 }
 
-int dlf_file_read(dlf_file *file, dlf_io *io, uint64_t offset, void *dst,
-		  size_t len, uint32_t *crc, dlf_fault *fault)
+static int read_range(dlf_file *file, dlf_io *io, uint64_t offset, void *dst,
+		      size_t len, const sum *sum, dlf_fault *fault)
 {
 	unsigned char *to = dst;
 	int rc;
@@ -320,29 +327,41 @@ int dlf_file_read(dlf_file *file, dlf_io *io, uint64_t offset, void *dst,
 	 * cache and destination disagree modulo a cache line. */
 	if (!file->direct && (len < PAGE || !((offset - (uintptr_t)to) % 64)))
 		return read_in_place(file, io, offset, to, len, BUFFERED_BLOCK,
-				     crc, fault);
-	if (!file->direct)
-		return read_staged(file, io, offset, to, len, crc, fault);
-	if ((offset - (uintptr_t)to) % file->align)
-		return read_staged(file, io, offset, to, len, crc, fault);
+				     sum, fault);
+	if (!file->direct || (offset - (uintptr_t)to) % file->align)
+		return read_staged(file, io, offset, to, len, sum, fault);
 
 	/* Aligned alike: only the ends need the stage. */
 	size_t head = (file->align - offset % file->align) % file->align;
 	if (head > len)
 		head = len;
-	rc = read_staged(file, io, offset, to, head, crc, fault);
+	rc = read_staged(file, io, offset, to, head, sum, fault);
 	if (rc)
 		return rc;
 	offset += head;
 	to += head;
 	len -= head;
 	size_t body = len - len % file->align;
-	rc = read_in_place(file, io, offset, to, body, DLF_STAGE_SIZE, crc,
+	rc = read_in_place(file, io, offset, to, body, DLF_STAGE_SIZE, sum,
 			   fault);
 	if (rc)
 		return rc;
-	return read_staged(file, io, offset + body, to + body, len - body, crc,
+	return read_staged(file, io, offset + body, to + body, len - body, sum,
 			   fault);
+}
+
+int dlf_file_read(dlf_file *file, dlf_io *io, uint64_t offset, void *dst,
+		  size_t len, uint32_t *crc, dlf_fault *fault)
+{
+	sum crc32 = {crc, dlf_crc32, dlf_crc32_copy};
+	return read_range(file, io, offset, dst, len, crc ? &crc32 : NULL, fault);
+}
+
+int dlf_file_read_crc32c(dlf_file *file, dlf_io *io, uint64_t offset, void *dst,
+			 size_t len, uint32_t *crc, dlf_fault *fault)
+{
+	sum crc32c = {crc, dlf_crc32c, dlf_crc32c_copy};
+	return read_range(file, io, offset, dst, len, crc ? &crc32c : NULL, fault);
 }
 
 int dlf_file_check_unchanged(const dlf_file *file, dlf_fault *fault)

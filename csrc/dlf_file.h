@@ -80,6 +80,10 @@ int dlf_file_open(dlf_file *file, dlf_io *io, const char *path, int flags,
 int dlf_file_read(dlf_file *file, dlf_io *io, uint64_t offset, void *dst,
 		  size_t len, uint32_t *crc, dlf_fault *fault);
 
+/* The same with a CRC-32C. */
+int dlf_file_read_crc32c(dlf_file *file, dlf_io *io, uint64_t offset, void *dst,
+			 size_t len, uint32_t *crc, dlf_fault *fault);
+
 /* DLF_ECHANGED if size or modification time differ from those at opening. */
 int dlf_file_check_unchanged(const dlf_file *file, dlf_fault *fault);
 

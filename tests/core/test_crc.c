@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Every implementation of the checksum against zlib's.
+ * Every implementation of the checksums: CRC-32 against zlib's, CRC-32C against
+ * its definition, a bit at a time.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -30,13 +31,37 @@ static unsigned char *random_bytes(size_t n)
 	return bytes;
 }
 
+static uint32_t zlib_crc32(uint32_t crc, const void *data, size_t n)
+{
+	return (uint32_t)crc32_z(crc, data, n);
+}
+
+static uint32_t plain_crc32c(uint32_t crc, const void *data, size_t n)
+{
+	static uint32_t table[256];
+	const unsigned char *p = data;
+
+	for (uint32_t i = 0; !table[255]; i++) {
+		table[i] = i;
+		for (int bit = 0; bit < 8; bit++)
+			table[i] = table[i] >> 1 ^
+				   (table[i] & 1 ? 0x82f63b78 : 0);
+	}
+	for (crc = ~crc; n; n--)
+		crc = crc >> 8 ^ table[(crc ^ *p++) & 255];
+	return ~crc;
+}
+
+/* What the implementation at hand is compared with. */
+static uint32_t (*plain)(uint32_t crc, const void *data, size_t n);
+
 /* Copy and compare; neither a byte too few nor one too many. */
 static int copies(const dlf_crc_impl *impl, unsigned char *dst,
 		  const unsigned char *src, size_t n, uint32_t start)
 {
 	memset(dst - 1, 0xa5, n + 2);
 	return impl->crc32_copy(start, dst, src, n) ==
-		       crc32_z(start, src, n) &&
+		       plain(start, src, n) &&
 	       !memcmp(dst, src, n) && dst[-1] == 0xa5 && dst[n] == 0xa5;
 }
 
@@ -50,7 +75,7 @@ static void every_short_length_and_alignment(const dlf_crc_impl *impl)
 		size_t shift = n % MARGIN;
 
 		same &= impl->crc32(0, src + shift, n) ==
-			crc32_z(0, src + shift, n);
+			plain(0, src + shift, n);
 		same &= copies(impl, dst + 1 + shift, src, n, (uint32_t)n);
 	}
 	for (size_t from = 0; from < MARGIN; from++) {
@@ -86,7 +111,7 @@ static void the_same_in_any_pieces(const dlf_crc_impl *impl)
 {
 	const size_t n = 1 << 20;
 	unsigned char *src = random_bytes(n), *dst = malloc(n);
-	uint32_t whole = (uint32_t)crc32_z(0, src, n);
+	uint32_t whole = plain(0, src, n);
 
 	for (int round = 0; round < 20; round++) {
 		uint32_t crc = 0, copied = 0;
@@ -111,7 +136,8 @@ static void the_same_in_any_pieces(const dlf_crc_impl *impl)
 	free(dst);
 }
 
-static void known_values(const dlf_crc_impl *impl)
+static void known_values(const dlf_crc_impl *impl, uint32_t of_digits,
+			 uint32_t of_zeros)
 {
 	static unsigned char zeros[512], ones[512];
 
@@ -119,9 +145,9 @@ static void known_values(const dlf_crc_impl *impl)
 	CHECK_EQ(impl->crc32(0, NULL, 0), 0);
 	CHECK_EQ(impl->crc32(77, NULL, 0), 77);
 	CHECK_EQ(impl->crc32_copy(77, NULL, NULL, 0), 77);
-	CHECK_EQ(impl->crc32(0, "123456789", 9), 0xcbf43926);
-	CHECK_EQ(impl->crc32(0, zeros, 512), 0xb2aa7578);
-	CHECK_EQ(impl->crc32(0, ones, 512), crc32_z(0, ones, 512));
+	CHECK_EQ(impl->crc32(0, "123456789", 9), of_digits);
+	CHECK_EQ(impl->crc32(0, zeros, 32), of_zeros);
+	CHECK_EQ(impl->crc32(0, ones, 512), plain(0, ones, 512));
 }
 
 static void combine_joins_two_checksums(void)
@@ -168,19 +194,29 @@ static void copying_without_a_checksum(void)
 	free(dst);
 }
 
-void test_crc(void)
+static void all_of(const dlf_crc_impl *impls, int count, uint32_t of_digits,
+		   uint32_t of_zeros)
 {
-	const dlf_crc_impl *impls;
-	int count = dlf_crc_impls(&impls);
-
 	CHECK(count >= 1);
 	CHECK(!strcmp(impls[count - 1].name, "portable"));
 	for (int i = 0; i < count; i++) {
-		known_values(&impls[i]);
+		known_values(&impls[i], of_digits, of_zeros);
 		every_short_length_and_alignment(&impls[i]);
 		large_buffers_at_every_alignment(&impls[i]);
 		the_same_in_any_pieces(&impls[i]);
 	}
+}
+
+void test_crc(void)
+{
+	const dlf_crc_impl *impls, *impls_c;
+	int count = dlf_crc_impls(&impls);
+
+	plain = zlib_crc32;
+	all_of(impls, count, 0xcbf43926, 0x190a55ad);
+	plain = plain_crc32c; /* the values of RFC 3720, B.4 */
+	CHECK_EQ(dlf_crc32c_impls(&impls_c), count);
+	all_of(impls_c, count, 0xe3069283, 0x8a9136aa);
 	combine_joins_two_checksums();
 	copying_without_a_checksum();
 }
