@@ -5,11 +5,13 @@
 
 #include "dlf_archive.h"
 #include "dlf_indexed.h"
+#include "dlf_tfrecord.h"
 
 static const dlf_container *const containers[] = {
 	&dlf_npy_container,
 	&dlf_npz_container,
 	&dlf_indexed_container,
+	&dlf_tfrecord_container,
 	&dlf_maker_container,
 };
 

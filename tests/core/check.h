@@ -49,6 +49,7 @@ void test_batch(void);
 void test_task(void);
 void test_indexed(void);
 void test_write(void);
+void test_tfrecord(void);
 void test_counters(void);
 
 #endif

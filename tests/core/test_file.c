@@ -87,8 +87,7 @@ static int range_is_right(dlf_file *file, uint64_t offset, size_t len,
 	good = !(len & 1 ? dlf_file_read : dlf_file_read_crc32c)(
 		file, &io, offset, dst, len, &crc, &fault);
 	good = good && !memcmp(dst, contents + offset, len);
-	good = good && crc == (len & 1 ? dlf_crc32 : dlf_crc32c)(
-				      0x1234, contents + offset, len);
+	good &= crc == (len & 1 ? dlf_crc32 : dlf_crc32c)(0x1234, contents + offset, len);
 	good = good && dst[-1] == 0xee && dst[len] == 0xee;
 	if (!good)
 		fprintf(stderr, "offset %llu, length %zu, shift %zu: code %d\n",

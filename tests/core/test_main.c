@@ -20,8 +20,8 @@ static const struct {
 	{"inflate", test_inflate}, {"npy", test_npy}, {"zip", test_zip},
 	{"pool", test_pool},   {"file", test_file}, {"ring", test_ring},
 	{"cache", test_cache}, {"batch", test_batch}, {"task", test_task},
-	{"indexed", test_indexed}, {"write", test_write},
-	{"counters", test_counters},
+	{"indexed", test_indexed}, {"tfrecord", test_tfrecord},
+	{"write", test_write}, {"counters", test_counters},
 };
 
 static int wanted(const char *name, int argc, char **argv)
