@@ -199,6 +199,7 @@ _BUILT_IN: dict[str, tuple[str, ...]] = {
     "indexed_binary": (".indexed_binary",),
     "mmap_indexed_binary": (".mmap_indexed_binary",),
     "synthetic": (".synthetic",),
+    "tfrecord": (".tfrecord", ".tfrecords"),
     "csv": (".csv",),
     "jpeg": (".jpeg", ".jpg"),
     "png": (".png",),

@@ -157,7 +157,10 @@ def test_validate_prints_what_can_be_loaded_again(cli, tmp_path):
 def test_validate_says_what_this_version_leaves_out(cli):
     out = cli("validate", "unet3d_h100")[1]
     assert "168 + 0 npz files" in out and "# checkpoint workloads are not part of this version" in out
-    assert "# this version cannot read tfrecord" in cli("validate", "resnet50_h100")[1]
+    assert (
+        "# this version cannot read hdf5_opt"
+        in cli("validate", "resnet50_h100", "dataset.format=hdf5_opt")[1]
+    )
 
 
 def test_an_unknown_key_is_warned_of_in_a_line(cli, config):

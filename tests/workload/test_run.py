@@ -231,8 +231,8 @@ def test_a_framework_that_is_not_there_yet_is_refused_before_anything_happens(tm
 
 
 def test_so_is_a_format(tmp_path):
-    with pytest.raises(ConfigError, match="tfrecord"):
-        run(workload(tmp_path / "data", "dataset.format=tfrecord"))
+    with pytest.raises(ConfigError, match="hdf5_opt"):
+        run(workload(tmp_path / "data", "dataset.format=hdf5_opt"))
     assert not (tmp_path / "data").exists()
 
 

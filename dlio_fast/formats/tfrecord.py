@@ -1,0 +1,304 @@
+"""TFRecord: framed records, each a tf.train.Example; read and written without TensorFlow.
+
+Fields are the features of a file's first good record:
+
+- bytes, one value: an array of the value's bytes, uint8, shape (n,); the record of a DLIO config has that
+  config's element type and shape, since DLIO stores no more than its bytes;
+- bytes, several values of one length: uint8, shape (count, n);
+- int64 and float: int64 and float32, shape (count,); a single number has shape (), as DLIO's own reader
+  parses its ``size``.
+
+A record that has something else in a feature than that one is delivered as it is, see csrc/dlf_record_put.h.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import _core
+from ..errors import DataError, FormatError, MemberError, UnsupportedError
+from ..storage.memory import shared_pool
+from .base import FieldSpec, FileSpec, Format
+from .generating import EncodedGenerator, Generator
+
+if TYPE_CHECKING:
+    from ..config import Config
+    from ..config.data import DatasetSection
+
+FRAME_NBYTES = 16
+READ_AT_ONCE = 1 << 20
+"""Larger records take memory of their own past the page cache; see csrc/dlf_tfrecord.c."""
+
+RECORDS_TRIED = 100
+"""Records of a file looked into for one that says what a sample is."""
+
+_Feature = tuple[bytes, str | None, int, int | None]  # see RecordFile.features
+_SPOT = 4096  # bytes of an existing record's ends that are compared
+_DTYPES = {"bytes": "|u1", "float": "<f4", "int64": "<i8"}
+
+
+def mask(crc: int) -> int:
+    """Return what TFRecord stores of a CRC-32C."""
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def record_head(nbytes: int) -> bytes:
+    """Return the 12 bytes before a record's data: their length, and its masked CRC-32C."""
+    length = struct.pack("<Q", nbytes)
+    return length + struct.pack("<I", mask(_core.crc32c(length)))
+
+
+def index_lines(extents: Sequence[tuple[int, int]]) -> bytes:
+    """Return an index as NVIDIA DALI has it: a line a record, its offset and its length with framing."""
+    return "".join(f"{offset} {length}\n" for offset, length in extents).encode()
+
+
+def dlio_index_name(name: str) -> str | None:
+    """Return where DLIO keeps the index of a file; None: the file lies below neither train nor valid."""
+    folder, base = os.path.split(name)
+    parts = folder.split(os.sep)
+    found = [i for i, part in enumerate(parts) if part in ("train", "valid")]
+    if not found:
+        return None
+    return os.path.join(os.sep.join(parts[: found[-1]]), "index", parts[found[-1]], f"{base}.idx")
+
+
+def _good_features(file: _core.RecordFile) -> list[_Feature]:
+    """Return the features of the first record that is not damaged; of damaged ones alone, those of the first.
+
+    A damaged record fails like any other when it is read as a sample.
+    """
+    damage: DataError | None = None
+    for i in range(min(len(file), RECORDS_TRIED)):
+        try:
+            return file.features(i)
+        except DataError as error:
+            damage = damage or error
+    try:
+        return file.features(0, verify=False)
+    except DataError:
+        assert damage is not None
+        raise damage from None
+
+
+class TfRecordFormat(Format):
+    """Has beside what :class:`Format` has the dtype and shape of `payload`, None where they are not known."""
+
+    name = "tfrecord"
+    suffixes = (".tfrecord", ".tfrecords")
+    container = "tfrecord"
+    payload = "image"
+    label = "size"
+
+    def __init__(self, dtype: np.dtype | None = None, shape: tuple[int, ...] | None = None):
+        self.dtype, self.shape = dtype, shape
+
+    def configured(self, config: Config) -> TfRecordFormat:
+        dataset = config.dataset
+        return TfRecordFormat(dataset.dtype, None if dataset.sizes_are_ragged else dataset.sample_dims)
+
+    def inspect(
+        self,
+        path: str,
+        *,
+        fields: Sequence[str] | None = None,
+        sample_axis: int | None = None,
+        direct: bool = False,
+    ) -> FileSpec:
+        with closing(_core.RecordFile(path, shared_pool(), direct=direct)) as file:
+            if not len(file):
+                raise FormatError(f"{path}: the file has no records", path, None, 0)
+            found = {feature[0].decode("utf-8", "replace"): feature for feature in _good_features(file)}
+            wanted = (
+                [name for name in found if found[name][1]] if fields is None else list(dict.fromkeys(fields))
+            )
+            missing = [name for name in wanted if name not in found or not found[name][1]]
+            if missing or not wanted:
+                reason = f"no feature {missing[0]!r}" if missing else "no features"
+                raise MemberError(
+                    f"{path}: the first good record has {reason}; it has {', '.join(found) or 'none'}",
+                    path, missing[0] if missing else None,
+                )  # fmt: skip
+            specs = tuple(self._field(name, found[name], path) for name in wanted)
+            scratch = 2 * file.unpacked_bytes  # while it grows
+            if direct and file.extent(0)[1] > READ_AT_ONCE:
+                scratch += file.extent(0)[1]
+            return FileSpec(specs, len(file), scratch)
+
+    def _field(self, name: str, feature: _Feature, path: str) -> FieldSpec:
+        raw, kind, count, size = feature
+        assert kind is not None
+        if size is None:
+            raise UnsupportedError(
+                f"{path}: the values of feature {name!r} differ in length: name the others with fields=",
+                path,
+                name,
+            )
+        dtype = np.dtype(_DTYPES[kind])
+        shape: tuple[int, ...] = () if count == 1 else (count,)
+        letter = kind[0] if kind != "bytes" or count == 1 else "m"
+        if kind == "bytes":
+            shape += (size,)
+            if name == self.payload and letter == "b" and self.dtype and size % self.dtype.itemsize == 0:
+                dtype, shape = self.dtype, (size // self.dtype.itemsize,)
+        if name == self.payload and self.shape and math.prod(shape) == math.prod(self.shape):
+            shape = self.shape
+        return FieldSpec(name, dtype, shape, letter.encode() + raw, dtype.str.encode())
+
+    def generator(self, dataset: DatasetSection, where: str = "dataset") -> Generator:
+        return TfRecordGenerator(dataset, where)
+
+
+# -- writing --
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def _message(number: int, *parts: bytes, more: int = 0) -> bytes:
+    """Return a delimited field of these parts, and of `more` bytes that are still to come."""
+    body = b"".join(parts)
+    return _varint(number << 3 | 2) + _varint(len(body) + more) + body
+
+
+def example_ends(nbytes: int) -> tuple[bytes, bytes]:
+    """Return what lies before and behind the raw bytes of a record in DLIO's Example.
+
+    It has two features: ``image``, the bytes, and ``size``, how many there are.
+    """
+    size = _message(2, _message(3, _message(1, _varint(nbytes))))
+    tail = _message(1, _message(1, b"size"), size)
+    value = _message(1, _message(1, more=nbytes), more=nbytes)
+    entry = _message(1, _message(1, b"image"), _message(2, value, more=nbytes), more=nbytes)
+    head = _message(1, entry, tail, more=nbytes)[: -len(tail)]
+    return head, tail
+
+
+class TfRecordGenerator(EncodedGenerator):
+    """Makes files as DLIO's generator does, with their index; deterministic."""
+
+    def _lengths(self, index: int) -> tuple[int, int]:
+        """Bytes of a sample of a file, and of its record with framing."""
+        nbytes = math.prod(self.file_dims(index)) * self.dtype.itemsize
+        head, tail = example_ends(nbytes)
+        return nbytes, FRAME_NBYTES + len(head) + nbytes + len(tail)
+
+    def nbytes(self) -> npt.NDArray[np.float64]:
+        payloads = self.payload_nbytes()
+        if len(payloads):
+            nbytes, length = self._lengths(int(payloads.argmax()))
+            payloads += (length - nbytes) * self.samples
+        return payloads
+
+    def companion_names(self, name: str) -> tuple[str, ...]:
+        found = dlio_index_name(name)
+        return (found,) if found else ()
+
+    def companions(self, index: int) -> tuple[bytes, ...]:
+        _, length = self._lengths(index)
+        return (index_lines([(i * length, length) for i in range(self.samples)]),)
+
+    def encode(self, index: int, file: IO[bytes]) -> None:
+        nbytes, length = self._lengths(index)
+        head, tail = example_ends(nbytes)
+        before = record_head(length - FRAME_NBYTES) + head
+        for i in range(self.samples):
+            file.write(before)
+            crc = _core.crc32c(head)
+            for piece in self.payload(index, i * nbytes, (i + 1) * nbytes):
+                crc = _core.crc32c(piece, crc)
+                file.write(piece)
+            file.write(tail + struct.pack("<I", mask(_core.crc32c(tail, crc))))
+
+    def matches(self, index: int, fd: int) -> bool:
+        """Compare size, the framing of every record, and the first and last 4 KiB of its bytes."""
+        nbytes, length = self._lengths(index)
+        if os.fstat(fd).st_size != self.samples * length:
+            return False
+        head, tail = example_ends(nbytes)
+        before = record_head(length - FRAME_NBYTES) + head
+        return all(
+            os.pread(fd, len(before), i * length) == before
+            and os.pread(fd, len(tail), (i + 1) * length - 4 - len(tail)) == tail
+            and all(
+                os.pread(fd, stop - start, i * length + len(before) + start)
+                == self._spot(index, i, start, stop)
+                for start, stop in _spots(nbytes, self.dtype.itemsize)
+            )
+            for i in range(self.samples)
+        )
+
+    def _spot(self, index: int, i: int, start: int, stop: int) -> bytes:
+        nbytes, _ = self._lengths(index)
+        return b"".join(map(bytes, self.payload(index, i * nbytes + start, i * nbytes + stop)))
+
+
+def _spots(nbytes: int, itemsize: int) -> Iterator[tuple[int, int]]:
+    yield 0, min(_SPOT, nbytes)
+    yield max(0, nbytes - _SPOT) // itemsize * itemsize, nbytes
+
+
+def write_index(path: str, *, force: bool = False) -> tuple[str, int]:
+    """Write the index of a TFRecord file, where DLIO keeps it or else beside the file.
+
+    Parameters
+    ----------
+    path : str
+    force : bool
+        Make it anew where there is one. Else one that does not fit the file is an error.
+
+    Returns
+    -------
+    (str, int)
+        Where the index is, and how many records the file has.
+
+    Raises
+    ------
+    UnsupportedError
+        The file is compressed: its records cannot be reached by their offsets.
+    DataError
+        The file is damaged, or has an index that does not fit it.
+    """
+    with closing(_core.RecordFile(path, shared_pool(), index=not force)) as file:
+        name = dlio_index_name(os.path.abspath(path)) or f"{path}.idx"
+        if file.unpacked_bytes:
+            raise UnsupportedError(
+                f"{path}: the file is compressed as a whole, an index would be of no use", path
+            )
+        if file.indexed:
+            return (f"{path}.idx" if os.path.exists(f"{path}.idx") else name), len(file)
+        lines = index_lines([file.extent(i) for i in range(len(file))])
+        count = len(file)
+    for there in {name, f"{path}.idx"}:
+        if there == name or os.path.exists(there):
+            _replace(there, lines)
+    return name, count
+
+
+def _replace(path: str, contents: bytes) -> None:
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(contents)
+        os.replace(temporary, path)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+
+
+FORMAT = TfRecordFormat()
