@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from ._version import __version__
-from .commands import bench, convert, generate, inspect, run, validate, workloads
+from .commands import bench, convert, generate, index, inspect, run, validate, workloads
 from .commands.common import exit_status
 from .errors import DlioFastError
 
@@ -96,7 +96,7 @@ def _parser() -> Parser:
     parser = Parser("dlio-fast", description=DESCRIPTION, epilog=EPILOG, formatter_class=layout)
     parser.add_argument("--version", action="version", version=f"dlio-fast {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (generate, run, validate, inspect, convert, bench, workloads):
+    for command in (generate, run, validate, inspect, convert, index, bench, workloads):
         added = command.add(commands)
         added.set_defaults(execute=command.execute, more=getattr(command, "MORE", None))
     return parser
