@@ -14,13 +14,19 @@ from dlio_fast.workload.generate import generate
 ROOT = Path(os.environ.get("DLIO_FAST_BENCH_DIR", "data/bench")).resolve()
 
 
-def _made(name: str, make) -> list[str]:
+def made(name: str, make) -> Path:
+    """A folder of files: `make` makes them where they are not there yet."""
     folder = ROOT / name
     if not (folder / ".complete").exists():
         folder.mkdir(parents=True, exist_ok=True)
         make(folder)
         subprocess.run(["sync"], check=True)  # or the reads compete with the write-back
         (folder / ".complete").touch()
+    return folder
+
+
+def _made(name: str, make) -> list[str]:
+    folder = made(name, make)
     return sorted(str(path) for path in folder.rglob("*") if path.is_file() and path.name != ".complete")
 
 

@@ -26,6 +26,9 @@ CASES = {
     "generate_jpeg": "image_cases",
     "generate_png": "image_cases",
     "generate_csv": "image_cases",
+    "tfrecord_warm": "tfrecord_cases",
+    "tfrecord_cold": "tfrecord_cases",
+    "tfrecord_generation": "tfrecord_cases",
 }
 
 

@@ -15,7 +15,7 @@ import dlio_fast as df
 from dlio_fast import _core
 from dlio_fast.errors import MemberError, SampleError, UnsupportedError
 
-from .records import entry, example, feature, image, message, read, record, varint, write
+from .tfrecords import entry, example, feature, image, message, read, record, varint, write
 
 tf = pytest.importorskip("tensorflow")
 

@@ -9,7 +9,7 @@ import dlio_fast as df
 from dlio_fast.cli import main
 from dlio_fast.workload.generate import generate
 
-from .records import image, read, record, write
+from .tfrecords import image, read, record, write
 
 RECORDS = [image(bytes(n)) for n in (10, 200, 30)]
 SIZES = [len(record(one)) for one in RECORDS]
