@@ -13,21 +13,26 @@ A record that has something else in a feature than that one is delivered as it i
 
 from __future__ import annotations
 
+import gzip
 import math
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import IO, TYPE_CHECKING
+from itertools import accumulate
+from typing import IO, TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from ..errors import DataError, FormatError, MemberError, UnsupportedError
+from .._typing import Array, Values
+from ..errors import ConfigError, DataError, FormatError, MemberError, UnsupportedError
 from ..storage.memory import shared_pool
 from .base import FieldSpec, FileSpec, Format
 from .generating import EncodedGenerator, Generator
+from .layout import raw
+from .packing import Packer, Packing
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -156,6 +161,9 @@ class TfRecordFormat(Format):
     def generator(self, dataset: DatasetSection, where: str = "dataset") -> Generator:
         return TfRecordGenerator(dataset, where)
 
+    def packer(self, fields: Sequence[FieldSpec], packing: Packing) -> Packer:
+        return TfRecordPacker(fields, packing, self.name)
+
 
 # -- writing --
 
@@ -249,6 +257,82 @@ class TfRecordGenerator(EncodedGenerator):
 def _spots(nbytes: int, itemsize: int) -> Iterator[tuple[int, int]]:
     yield 0, min(_SPOT, nbytes)
     yield max(0, nbytes - _SPOT) // itemsize * itemsize, nbytes
+
+
+class TfRecordPacker(Packer):
+    """Writes an Example a sample: the record as its bytes, as DLIO does, other fields as what they are.
+
+    Where there is no field that stands for it, ``size`` is added, without which DLIO's reader fails.
+    """
+
+    compressions = ("none", "gzip")
+
+    def __init__(self, fields: Sequence[FieldSpec], packing: Packing, name: str):
+        super().__init__(fields, packing, name)
+        for field in self.fields:
+            self._kind(field)
+
+    def _kind(self, field: FieldSpec) -> int:
+        """Return the number of a Feature's field that holds it: 1 bytes, 2 float, 3 int64."""
+        dtype, ndim = field.dtype.newbyteorder("="), len(field.shape)
+        if field.name == FORMAT.payload or (dtype == np.uint8 and 0 < ndim < 3):
+            return 1
+        if dtype in (np.float32, np.int64) and ndim < 2 and field.dtype.isnative:
+            return 2 if dtype == np.float32 else 3
+        raise ConfigError(
+            f"field {field.name!r}, {field.dtype} {field.shape}, cannot be a feature of a TFRecord: that "
+            f"is uint8 of one or two dimensions, float32 or int64 of one at most, or, whatever it is, "
+            f"{FORMAT.payload!r}"
+        )
+
+    def nbytes(self) -> int:
+        return super().nbytes() + self.packing.samples * (FRAME_NBYTES + 32 * (1 + len(self.fields)))
+
+    def pack(self, samples: Mapping[str, Values], file: IO[bytes]) -> None:
+        if self.packing.compression == "gzip":
+            level = 6 if self.packing.level is None else self.packing.level
+            with gzip.GzipFile("", "wb", level, file, mtime=0) as packed:
+                self._write(samples, cast(IO[bytes], packed))
+        else:
+            self._write(samples, file)
+
+    def _write(self, samples: Mapping[str, Values], file: IO[bytes]) -> None:
+        for example in self._examples(samples):
+            file.write(record_head(len(example)))
+            file.write(example)
+            file.write(struct.pack("<I", mask(_core.crc32c(example))))
+
+    def _examples(self, samples: Mapping[str, Values]) -> Iterator[bytes]:
+        for i in range(self.packing.samples):
+            features = {field.name: self._feature(field, samples[field.name][i]) for field in self.fields}
+            if FORMAT.payload in features and FORMAT.label not in features:
+                nbytes = samples[FORMAT.payload][i].nbytes
+                features[FORMAT.label] = _message(3, _message(1, _varint(nbytes)))
+            entries = (
+                _message(1, _message(1, name.encode()), _message(2, feature))
+                for name, feature in features.items()
+            )
+            yield _message(1, *entries)
+
+    def _feature(self, field: FieldSpec, value: Array) -> bytes:
+        kind = self._kind(field)
+        if kind == 1:
+            rows = value if field.name != FORMAT.payload and value.ndim == 2 else [value]
+            return _message(1, *(_message(1, bytes(raw(np.asarray(row)))) for row in rows))
+        if kind == 2:
+            return _message(2, _message(1, value.astype("<f4", copy=False).tobytes()))
+        numbers = b"".join(_varint(number & (1 << 64) - 1) for number in value.reshape(-1).tolist())
+        return _message(3, _message(1, numbers))
+
+    def companion_names(self, name: str) -> tuple[str, ...]:
+        found = dlio_index_name(name) if self.packing.compression == "none" else None
+        return (found,) if found else ()
+
+    def companions(self, name: str, samples: Mapping[str, Values]) -> dict[str, bytes]:
+        names = self.companion_names(name)
+        lengths = [FRAME_NBYTES + len(example) for example in self._examples(samples)] if names else []
+        ends = zip(accumulate(lengths), lengths, strict=True)
+        return dict.fromkeys(names, index_lines([(end - length, length) for end, length in ends]))
 
 
 def write_index(path: str, *, force: bool = False) -> tuple[str, int]:

@@ -19,7 +19,19 @@ from dlio_fast.errors import (
     UnsupportedError,
 )
 
-from .tfrecords import entry, example, feature, header, image, masked_crc, message, read, record, varint, write
+from .tfrecords import (
+    entry,
+    example,
+    feature,
+    header,
+    image,
+    masked_crc,
+    message,
+    read,
+    record,
+    varint,
+    write,
+)
 
 SCHEMES = ["", "direct://"]
 GOOD = [image(bytes([i]) * (500 + 100 * (i % 3))) for i in range(6)]
