@@ -35,7 +35,7 @@ static void run(dlf_job *job, size_t t, dlf_worker *worker)
 {
 	dlf_batch *batch = (dlf_batch *)job;
 	dlf_batch_task *task = &batch->tasks[t];
-	int rc = dlf_task_run(batch->plan, task->file,
+	int rc = dlf_task_run(batch->plan, task->file, &batch->target,
 			      batch->places + task->first, task->count,
 			      batch->pool, batch->cache, job, worker,
 			      &task->fault);
@@ -50,7 +50,7 @@ static void batch_free(dlf_job *job)
 	dlf_batch *batch = (dlf_batch *)job;
 
 	/* loose[] may be shorter after compaction; its tail is NULL then */
-	if (batch->loose)
+	if (batch->loose && atomic_load(&batch->target.any_loose))
 		for (size_t i = 0; i < batch->n * batch->plan->n_fields; i++)
 			dlf_loose_free(batch->loose[i]);
 	if (batch->buf)
@@ -60,7 +60,7 @@ static void batch_free(dlf_job *job)
 	free(batch->offsets);
 	free(batch->loose);
 	free(batch->places);
-	free(batch->in_batch);
+	free(batch->target.columns);
 	free(batch->order);
 	free(batch->bad);
 	free(batch);
@@ -100,20 +100,18 @@ static void lay_out(dlf_batch *batch)
 
 	for (size_t f = 0; f < plan->n_fields; f++) {
 		batch->offsets[f] = offset;
+		if (batch->buf)
+			batch->target.columns[f] = batch->buf->data + offset;
 		offset += field_span(&plan->fields[f], batch->n);
 	}
+	batch->target.loose = batch->loose;
 	for (size_t k = 0; k < batch->n; k++) {
 		size_t slot = batch->order[k];
 		uint64_t file = batch->samples[slot] / plan->samples_per_file;
 		dlf_place *place = &batch->places[k];
 
 		place->index = batch->samples[slot] % plan->samples_per_file;
-		place->in_batch = batch->in_batch + k * plan->n_fields;
-		place->loose = batch->loose + slot * plan->n_fields;
-		for (size_t f = 0; f < plan->n_fields && batch->buf; f++)
-			place->in_batch[f] =
-				batch->buf->data + batch->offsets[f] +
-				slot * plan->fields[f].sample_bytes;
+		place->slot = (uint32_t)slot;
 		if (!tasks || batch->tasks[tasks - 1].file != file) {
 			batch->tasks[tasks].file = file;
 			batch->tasks[tasks++].first = k;
@@ -121,6 +119,13 @@ static void lay_out(dlf_batch *batch)
 		batch->tasks[tasks - 1].count++;
 	}
 	batch->job.tasks = tasks;
+	for (size_t k = batch->n; k--;) {
+		dlf_place *place = &batch->places[k];
+
+		place->run = 1;
+		if (k + 1 < batch->n && place[1].slot == place->slot + 1)
+			place->run += place[1].run;
+	}
 }
 
 int dlf_batch_new(const dlf_plan *plan, dlf_pool *pool, const int64_t *samples,
@@ -148,12 +153,12 @@ int dlf_batch_new(const dlf_plan *plan, dlf_pool *pool, const int64_t *samples,
 	batch->offsets = calloc(plan->n_fields + 1, sizeof(*batch->offsets));
 	batch->loose = calloc(n * plan->n_fields + 1, sizeof(*batch->loose));
 	batch->places = calloc(n, sizeof(*batch->places));
-	batch->in_batch = calloc(n * plan->n_fields + 1,
-				 sizeof(*batch->in_batch));
+	batch->target.columns = calloc(plan->n_fields + 1,
+				       sizeof(*batch->target.columns));
 	batch->order = malloc(n * sizeof(*batch->order));
 	batch->bad = calloc(n, 1);
 	if (!batch->samples || !batch->tasks || !batch->offsets ||
-	    !batch->loose || !batch->places || !batch->in_batch ||
+	    !batch->loose || !batch->places || !batch->target.columns ||
 	    !batch->order || !batch->bad)
 		goto fail;
 	if (!plan->ragged) {

@@ -27,9 +27,10 @@ typedef struct dlf_batch {
 	dlf_batch_task *tasks; /* [job.tasks], in order of the file */
 	dlf_buf *buf;          /* NULL where every sample is loose */
 	size_t *offsets;       /* [n_fields] where a field begins in buf */
-	dlf_loose **loose;     /* [n * n_fields] NULL: in place */
+	dlf_loose **loose;     /* [n * n_fields] NULL: in place; all are unless
+				* target.any_loose */
+	dlf_target target;
 	dlf_place *places;     /* private, like all below */
-	unsigned char **in_batch;
 	uint32_t *order;
 	uint8_t *bad;
 } dlf_batch;

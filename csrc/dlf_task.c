@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int charge(void *arg, int64_t bytes)
 {
@@ -15,12 +16,12 @@ static int charge(void *arg, int64_t bytes)
 	return 0;
 }
 
-int dlf_task_run(const dlf_plan *plan, uint64_t file, dlf_place *places,
-		 size_t count, dlf_pool *pool, dlf_cache *cache, dlf_job *job,
+int dlf_task_run(const dlf_plan *plan, uint64_t file, dlf_target *target,
+		 dlf_place *places, size_t count, dlf_pool *pool, dlf_cache *cache, dlf_job *job,
 		 dlf_worker *worker, dlf_fault *fault)
 {
-	dlf_task task = {.plan = plan, .file = file, .places = places,
-			 .count = count, .cache = cache, .job = job,
+	dlf_task task = {.plan = plan, .file = file, .target = target,
+			 .places = places, .count = count, .cache = cache, .job = job,
 			 .worker = worker, .memory = {pool, charge, NULL}};
 
 	task.memory.ctx = &task;
@@ -47,11 +48,12 @@ int dlf_task_place(dlf_task *task, dlf_place *place, size_t field,
 		   const dlf_layout *layout, size_t skip, unsigned char **dst,
 		   dlf_fault *fault)
 {
-	unsigned char *in_batch = place->in_batch[field];
+	const dlf_plan *plan = task->plan;
+	unsigned char *column = task->target->columns[field];
 	dlf_loose *loose;
 
-	if (in_batch && layout->expected) {
-		*dst = in_batch;
+	if (column && layout->expected) {
+		*dst = column + place->slot * plan->fields[field].sample_bytes;
 		return 0;
 	}
 	loose = calloc(1, sizeof(*loose));
@@ -68,9 +70,20 @@ int dlf_task_place(dlf_task *task, dlf_place *place, size_t field,
 	memcpy(loose->shape, layout->shape, sizeof(loose->shape));
 	loose->descr_len = layout->descr_len;
 	memcpy(loose->descr, layout->descr, sizeof(loose->descr));
-	place->loose[field] = loose;
+	task->target->loose[place->slot * plan->n_fields + field] = loose;
+	atomic_store_explicit(&task->target->any_loose, 1, memory_order_relaxed);
 	*dst = loose->data;
 	return 0;
+}
+
+/* Samples whose slots follow one another, too, are copied together. */
+static void put_in_column(unsigned char *column, const dlf_place *places,
+			  size_t count, size_t size, const unsigned char *from)
+{
+	for (size_t i = 0, run; i < count; i += run) {
+		run = places[i].run < count - i ? places[i].run : count - i;
+		memcpy(column + places[i].slot * size, from + i * size, run * size);
+	}
 }
 
 int dlf_task_put(dlf_task *task, size_t first, size_t count, size_t field,
@@ -80,6 +93,11 @@ int dlf_task_put(dlf_task *task, size_t first, size_t count, size_t field,
 	unsigned char *dst;
 	int rc = 0;
 
+	if (task->target->columns[field] && layout->expected) {
+		put_in_column(task->target->columns[field], task->places + first,
+			      count, layout->sample_bytes, from);
+		return 0;
+	}
 	for (size_t i = 0; i < count && !rc; i++) {
 		rc = dlf_task_place(task, &task->places[first + i], field,
 				    layout, 0, &dst, fault);

@@ -22,17 +22,26 @@ typedef struct dlf_loose {
 	char descr[DLF_DESCR_MAX];
 } dlf_loose;
 
-/* Where a sample is to go. */
+/* Where the samples of a batch go. */
+typedef struct dlf_target {
+	unsigned char **columns; /* per field: the place of slot 0; NULL: all get
+				  * loose buffers */
+	dlf_loose **loose;       /* [slot * n_fields + field] where one was made */
+	atomic_int any_loose;
+} dlf_target;
+
+/* A sample, and where it is to go. */
 typedef struct dlf_place {
 	uint64_t index;          /* of the sample in its file */
-	unsigned char **in_batch; /* per field: its place in the batch; NULL
-				  * entries get a loose buffer */
-	dlf_loose **loose;       /* per field: set where one was made */
+	uint32_t slot;           /* in the batch */
+	uint32_t run;            /* of so many places, from this on, the slots
+				  * follow one another */
 } dlf_place;
 
 typedef struct dlf_task {
 	const dlf_plan *plan;
 	uint64_t file;
+	dlf_target *target;
 	dlf_place *places;     /* in order of their indices */
 	size_t count;
 	dlf_cache *cache;      /* NULL: none */
@@ -54,8 +63,8 @@ struct dlf_container {
 extern const dlf_container dlf_maker_container;
 
 /* Do a task of a batch. */
-int dlf_task_run(const dlf_plan *plan, uint64_t file, dlf_place *places,
-		 size_t count, dlf_pool *pool, dlf_cache *cache, dlf_job *job,
+int dlf_task_run(const dlf_plan *plan, uint64_t file, dlf_target *target,
+		 dlf_place *places, size_t count, dlf_pool *pool, dlf_cache *cache, dlf_job *job,
 		 dlf_worker *worker, dlf_fault *fault);
 
 /* A sample's place: in the batch where it is as the plan expects, else in a loose

@@ -296,6 +296,8 @@ cdef extern from "dlf_task.h" nogil:
         uint64_t *shape
         size_t descr_len
         char *descr
+    ctypedef struct dlf_target:
+        int any_loose
     ctypedef struct dlf_place:
         uint64_t index
     ctypedef struct dlf_task:
@@ -327,6 +329,7 @@ cdef extern from "dlf_batch.h" nogil:
         dlf_buf *buf
         size_t *offsets
         dlf_loose **loose
+        dlf_target target
     size_t dlf_batch_bytes(const dlf_plan *plan, size_t n)
     int dlf_batch_new(const dlf_plan *plan, dlf_pool *pool, const int64_t *samples, size_t n, dlf_batch **out)
     void dlf_batch_compact(dlf_batch *batch)

@@ -72,6 +72,8 @@ cdef class Batch:
         """
         cdef size_t i, n_fields = self.plan.plan.n_fields
         cdef dlf_loose **loose = self.batch.loose + field
+        if not self.batch.target.any_loose:
+            return None
         for i in range(self.batch.n):
             if loose[i * n_fields] != NULL:
                 return [self.loose_sample(loose[i * n_fields]) for i in range(self.batch.n)]
