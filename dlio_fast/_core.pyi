@@ -1,4 +1,4 @@
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from typing import Any, TypeAlias, TypedDict
 
@@ -124,6 +124,7 @@ class Task:
     @property
     def samples(self) -> list[int]: ...
     def open(self) -> File: ...
+    def put(self, count: int, fields: Sequence[Any]) -> None: ...
 
 def dtype_literal(dtype: np.dtype[Any]) -> bytes: ...
 

@@ -3,7 +3,9 @@
 """The binding to the C core: checks arguments, releases the GIL, turns return codes into exceptions."""
 
 cimport cython
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer,
+)
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EINVAL, ENOMEM, ETIMEDOUT
 from libc.stdlib cimport calloc, free

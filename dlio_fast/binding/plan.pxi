@@ -20,7 +20,8 @@ cdef class Plan:
     reader : object, optional
         For what the core cannot read by itself: its method ``read(task)`` is called with a :class:`Task` on
         the ring's threads, and returns for each field an array of the samples, (len(task.samples), *shape),
-        or a list of arrays that may differ. What it raises becomes the failure of these samples.
+        or a list of arrays that may differ; or it hands them over bit by bit with ``task.put`` and returns
+        None. What it raises becomes the failure of these samples.
     """
 
     cdef dlf_plan plan
@@ -132,6 +133,7 @@ cdef class Task:
 
     cdef dlf_task *task
     cdef File opened
+    cdef size_t done
     cdef readonly uint64_t file
     cdef readonly str path
     cdef readonly list samples
@@ -144,6 +146,23 @@ cdef class Task:
             self.opened = open_file(self.path, self.task.memory.pool, self.task.plan.direct,
                                     &self.task.worker.io)
         return self.opened
+
+    def put(self, size_t count, fields):
+        """Bring the next samples to their places: for each field as a reader returns them."""
+        if self.task == NULL:
+            raise _errors.ClosedError(f"{self.path}: the task has ended")
+        if count > self.task.count - self.done:
+            raise _errors.SampleError(f"{self.path}: more samples were decoded than asked for", self.path)
+        put_fields(self.task, <Plan> self.task.plan.maker, self.path, self.done, count, fields)
+        self.done += count
+
+    cdef int put_all(self, fields) except -1:
+        if fields is not None:
+            self.put(self.task.count, fields)
+        if self.done != self.task.count:
+            raise _errors.SampleError(
+                f"{self.path}: {self.task.count} samples were asked for, {self.done} were decoded", self.path)
+        return 0
 
     cdef int end(self) except -1:
         self.task = NULL
@@ -174,7 +193,7 @@ cdef int read_with_plan(dlf_task *task, Plan plan) except -1:
     asked.path = plan.path(task.file)
     asked.samples = [task.places[i].index for i in range(task.count)]
     try:
-        put_fields(task, plan, asked.path, plan.reader.read(asked))
+        asked.put_all(plan.reader.read(asked))
     finally:
         asked.end()
     return 0
@@ -191,28 +210,40 @@ cdef object as_raised(error, path):
     return error
 
 
-cdef int put_fields(dlf_task *task, Plan plan, path, fields) except -1:
-    """Bring what a reader has returned to its places."""
+cdef int put_fields(dlf_task *task, Plan plan, path, size_t first, size_t count, fields) except -1:
+    """Bring what a reader has decoded to `count` places from the first on."""
     cdef size_t f, found, i
     if <size_t> len(fields) != plan.plan.n_fields:
         raise _errors.SampleError(
             f"{path}: {plan.plan.n_fields} fields were asked for, {len(fields)} were decoded", path)
     for f in range(plan.plan.n_fields):
         found = len(fields[f])
-        if found != task.count:
+        if found != count:
             raise _errors.SampleError(
-                f"{path}: {task.count} samples were asked for, {found} were decoded", path)
+                f"{path}: {count} samples were asked for, {found} were decoded", path)
         if isinstance(fields[f], _np.ndarray):
-            put_samples(task, plan, path, f, 0, fields[f])
+            put_samples(task, plan, path, f, first, fields[f])
         else:
             for i in range(found):
-                put_samples(task, plan, path, f, i, _np.asarray(fields[f][i])[_np.newaxis])
+                put_samples(task, plan, path, f, first + i, _np.asarray(fields[f][i])[_np.newaxis])
     return 0
 
 
 def dtype_literal(dtype):
     """A dtype as a field's descr has it, bytes: as the header of an .npy file does."""
     return (dtype.str if dtype.names is None else repr(_np.lib.format.dtype_to_descr(dtype))).encode()
+
+
+cdef size_t address_of(samples) except? 0:
+    """Where an array that lies in one piece begins; ``samples.ctypes`` takes three times as long."""
+    cdef Py_buffer view
+    cdef size_t address
+    if samples.dtype.kind in "mMV":  # no buffer has the first two; of structures it describes each field
+        return samples.ctypes.data
+    PyObject_GetBuffer(samples, &view, PyBUF_SIMPLE)
+    address = <size_t> view.buf
+    PyBuffer_Release(&view)
+    return address
 
 
 cdef int put_samples(dlf_task *task, Plan plan, path, size_t f, size_t first, samples) except -1:
@@ -228,7 +259,7 @@ cdef int put_samples(dlf_task *task, Plan plan, path, size_t f, size_t first, sa
     if samples.dtype.hasobject or len(descr) >= DLF_DESCR_MAX or samples.ndim - 1 > DLF_NPY_MAX_DIMS:
         raise _errors.UnsupportedError(f"{path}: decoded samples have dtype {samples.dtype}", path)
     samples = _np.ascontiguousarray(samples)
-    address = samples.ctypes.data
+    address = address_of(samples)
     dlf_plan_sample(&plan.plan, f, &layout)
     if not like_plan:
         layout.expected = 0

@@ -188,8 +188,11 @@ class Reader(Protocol):
     over, in any thread and also by the collector.
     """
 
-    def read(self, task: _core.Task) -> Sequence[Any]:
-        """Return the samples of a task: for each field an array of all, or a list of arrays."""
+    def read(self, task: _core.Task) -> Sequence[Any] | None:
+        """Return the samples of a task: for each field an array of all, or a list of arrays.
+
+        Or put them, with ``task.put``, and return None.
+        """
         ...
 
 
@@ -203,6 +206,8 @@ _BUILT_IN: dict[str, tuple[str, ...]] = {
     "csv": (".csv",),
     "jpeg": (".jpeg", ".jpg"),
     "png": (".png",),
+    "parquet": (".parquet",),
+    "arrow": (".arrow", ".feather"),
 }
 """Formats of this package, each in the module of its name, and their suffixes."""
 

@@ -7,18 +7,20 @@ from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from .. import _core
-from .._typing import Array, Values
+from .._typing import Int64Array, Values
 from ..errors import FileChangedError, SampleError
 from .base import FileSpec, Format
 
-FILES_KEPT = 1024
-"""Files whose blocks are remembered."""
+TABLES_KEPT = 128 << 20
+"""Bytes that the remembered blocks of files may take."""
+
+BLOCK_BYTES = 512
+"""Of a block, about."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,14 @@ class DecodedFormat(Format):
         """
         return [Block(spec.samples, ((0, file.size),))]
 
+    def nbytes(self, blocks: Sequence[Block]) -> int:
+        """Return about what memory a file's blocks take while they are remembered."""
+        return BLOCK_BYTES * len(blocks)
+
+    def extents(self, block: Block, spec: FileSpec) -> Sequence[tuple[int, int]]:
+        """Return what of the file has to be read for a block, where it does not say so itself."""
+        return block.extents
+
     @abstractmethod
     def decode(self, path: str, block: Block, data: Sequence[memoryview], spec: FileSpec) -> Sequence[Values]:
         """Return the samples of a block.
@@ -85,7 +95,16 @@ class DecodedFormat(Format):
 
 
 _Version = tuple[int, int]
-_Blocks = tuple[_Version, Sequence[Block]]
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The blocks of a file as it was, and the number of the first sample of each."""
+
+    version: _Version
+    blocks: Sequence[Block]
+    firsts: Int64Array
+    nbytes: int
 
 
 class BlockReader:
@@ -94,61 +113,70 @@ class BlockReader:
     def __init__(self, format: DecodedFormat, spec: FileSpec, cache_bytes: int):
         self._format, self._spec = format, spec
         self._cache = BlockCache(cache_bytes)
-        self._blocks: OrderedDict[int, _Blocks] = OrderedDict()
+        self._tables: OrderedDict[int, _Table] = OrderedDict()
+        self._tables_held = 0
         self._lock = threading.Lock()
 
-    def read(self, task: _core.Task) -> Sequence[Values]:
-        """Return the samples of a task, field by field."""
-        version, blocks = self._blocks_of(task)
-        firsts = np.cumsum([0, *(block.samples for block in blocks)])
+    def read(self, task: _core.Task) -> None:
+        """Put the samples of a task where they belong, block by block."""
+        table = self._table_of(task)
+        firsts = table.firsts
         if firsts[-1] != self._spec.samples:
             raise SampleError(
                 f"{task.path}: the file holds {firsts[-1]} samples, the first file of the data set "
                 f"{self._spec.samples}",
                 task.path,
             )
-        numbers = np.searchsorted(firsts, task.samples, side="right") - 1
-        parts = []
-        for number, group in groupby(zip(numbers.tolist(), task.samples, strict=True), lambda pair: pair[0]):
-            rows = [sample - int(firsts[number]) for _, sample in group]
-            values = self._values(task, version, number, blocks[number], len(rows))
-            parts.append([_rows(of_field, rows) for of_field in values])
-        return parts[0] if len(parts) == 1 else [_joined(of_field) for of_field in zip(*parts, strict=True)]
+        samples = np.asarray(task.samples, np.int64)
+        numbers = np.searchsorted(firsts, samples, side="right") - 1
+        ends = [*(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(samples)]
+        for begin, end in zip([0, *ends], ends, strict=False):
+            number = int(numbers[begin])
+            rows = _rows(samples[begin:end] - firsts[number])
+            values = self._values(task, table, number, end - begin)
+            task.put(end - begin, [_chosen(of_field, rows) for of_field in values])
 
     def forget(self) -> None:
         """Let go of the blocks that are kept: the pass that wanted samples of them is over."""
         self._cache.forget()
 
-    def _blocks_of(self, task: _core.Task) -> _Blocks:
+    def _table_of(self, task: _core.Task) -> _Table:
         with self._lock:
-            known = self._blocks.get(task.file)
-        if known is None:
-            file = task.open()
-            known = file.version, self._format.blocks(file, self._spec)
-            with self._lock:
-                self._blocks[task.file] = known
-                if len(self._blocks) > FILES_KEPT:
-                    self._blocks.popitem(last=False)
-        return known
+            table = self._tables.get(task.file)
+            if table is not None:
+                self._tables.move_to_end(task.file)
+                return table
+        file = task.open()
+        version, blocks = file.version, self._format.blocks(file, self._spec)
+        firsts = np.cumsum([0, *(block.samples for block in blocks)])
+        table = _Table(version, blocks, firsts, self._format.nbytes(blocks))
+        with self._lock:
+            if task.file not in self._tables:
+                self._tables[task.file] = table
+                self._tables_held += table.nbytes
+            while self._tables_held > TABLES_KEPT and len(self._tables) > 1:
+                self._tables_held -= self._tables.popitem(last=False)[1].nbytes
+        return table
 
-    def _values(
-        self, task: _core.Task, version: _Version, number: int, block: Block, wanted: int
-    ) -> Sequence[Values]:
+    def _values(self, task: _core.Task, table: _Table, number: int, wanted: int) -> Sequence[Values]:
         def decode() -> Sequence[Values]:
-            return self._decoded(task, version, block)
+            return self._decoded(task, table, block)
 
+        block = table.blocks[number]
         if block.samples == wanted:  # nobody else will want any
             return decode()
-        return self._cache.get((task.file, version, number), decode, wanted, block.samples)
+        return self._cache.get((task.file, table.version, number), decode, wanted, block.samples)
 
-    def _decoded(self, task: _core.Task, version: _Version, block: Block) -> Sequence[Values]:
-        if block.extents and task.open().version != version:
+    def _decoded(self, task: _core.Task, table: _Table, block: Block) -> Sequence[Values]:
+        extents = self._format.extents(block, self._spec)
+        if extents and task.open().version != table.version:
             with self._lock:  # the next to ask lists them anew
-                self._blocks.pop(task.file, None)
+                known = self._tables.pop(task.file, None)
+                self._tables_held -= known.nbytes if known else 0
             raise FileChangedError(f"{task.path}: the file was replaced since it was first read", task.path)
-        data = [memoryview(task.open().read(*extent)) for extent in block.extents]
+        data = [memoryview(task.open().read(*extent)) for extent in extents]
         values = self._format.decode(task.path, block, data, self._spec)
-        if block.extents:
+        if extents:
             task.open().check_unchanged()
         if len(values) != len(self._spec.fields):
             raise SampleError(
@@ -250,23 +278,14 @@ def _nbytes(values: Values) -> int:
     return values.nbytes if isinstance(values, np.ndarray) else sum(value.nbytes for value in values)
 
 
-def _rows(values: Values, rows: list[int]) -> Values:
-    """Return some of the samples: a view where they lie one after the other."""
-    if isinstance(values, list):
-        return [values[row] for row in rows]
-    if rows == list(range(rows[0], rows[0] + len(rows))):
-        return values[rows[0] : rows[0] + len(rows)]
-    chosen: Array = values[rows]
-    return chosen
+def _rows(rows: Int64Array) -> slice | Int64Array:
+    """Return the same rows as a slice where they lie one after the other."""
+    first = int(rows[0])
+    return slice(first, first + len(rows)) if (np.diff(rows) == 1).all() else rows
 
 
-def _joined(parts: Sequence[Values]) -> Values:
-    """Return the samples of several blocks as one; a list where they differ."""
-    first = parts[0]
-    if all(
-        isinstance(part, np.ndarray) and isinstance(first, np.ndarray)
-        and (part.dtype, part.shape[1:]) == (first.dtype, first.shape[1:])
-        for part in parts
-    ):  # fmt: skip
-        return np.concatenate(parts)
-    return [sample for part in parts for sample in part]
+def _chosen(values: Values, rows: slice | Int64Array) -> Values:
+    """Return some of the samples, of an array a view where they are a slice."""
+    if isinstance(values, list) and not isinstance(rows, slice):
+        return [values[row] for row in rows.tolist()]
+    return values[rows]  # type: ignore[index] # a list has a slice here
