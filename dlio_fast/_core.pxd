@@ -102,6 +102,14 @@ cdef extern from "dlf_crc.h" nogil:
     uint32_t dlf_crc32(uint32_t crc, const void *data, size_t n)
     int dlf_crc_impls(const dlf_crc_impl **impls)
 
+cdef extern from "dlf_pages.h" nogil:
+    ctypedef struct dlf_pages:
+        uint64_t unpacked
+        uint64_t values
+        uint32_t encodings
+    int dlf_pages_scan(const unsigned char *chunk, size_t n, uint64_t start, uint64_t values, dlf_pages *pages,
+                       dlf_fault *fault)
+
 cdef extern from "dlf_inflate.h" nogil:
     const char *const *dlf_inflate_backends()
 

@@ -63,6 +63,30 @@ def fill(unsigned char[::1] out not None, uint64_t seed, uint64_t stream=0, uint
             dlf_fill(&out[0], n, seed, stream, offset, <dlf_fill_kind> kind)
 
 
+def parquet_pages(const unsigned char[::1] chunk, path, str column, uint64_t start, uint64_t values):
+    """Look through the pages of a Parquet column chunk, which begins at a byte of its file.
+
+    Returns
+    -------
+    (int, int, int)
+        Bytes that the pages take unpacked, values that they hold, and a mask of the values' encodings; see
+        csrc/dlf_pages.h. FormatError where fewer than `values` are there.
+    """
+    cdef dlf_pages pages
+    cdef dlf_fault fault
+    cdef size_t n = chunk.shape[0]
+    cdef const unsigned char *p = &chunk[0] if n else NULL
+    cdef int rc
+    dlf_fault_clear(&fault)
+    with nogil:
+        rc = dlf_pages_scan(p, n, start, values, &pages, &fault)
+    if rc:
+        raise _errors.FormatError(
+            f"{path}: column {column!r}: {fault.what.decode()} (at byte {fault.offset})",
+            path, column, fault.offset)
+    return pages.unpacked, pages.values, pages.encodings
+
+
 ORDERS = {
     "off": DLF_ORDER_SEQUENTIAL,
     "global": DLF_ORDER_GLOBAL,

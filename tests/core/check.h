@@ -38,6 +38,7 @@ void test_crc(void);
 void test_fill(void);
 void test_permute(void);
 void test_order(void);
+void test_pages(void);
 void test_inflate(void);
 void test_npy(void);
 void test_zip(void);

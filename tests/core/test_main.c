@@ -16,7 +16,7 @@ static const struct {
 	void (*run)(void);
 } tests[] = {
 	{"crc", test_crc},     {"fill", test_fill}, {"permute", test_permute},
-	{"order", test_order},
+	{"order", test_order}, {"pages", test_pages},
 	{"inflate", test_inflate}, {"npy", test_npy}, {"zip", test_zip},
 	{"pool", test_pool},   {"file", test_file}, {"ring", test_ring},
 	{"cache", test_cache}, {"batch", test_batch}, {"task", test_task},
