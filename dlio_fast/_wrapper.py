@@ -10,7 +10,7 @@ from typing import Any
 
 from .config import Config, backend_of, load_config, split_address
 from .errors import ConfigError
-from .formats import LABEL, PAYLOAD
+from .formats import LABEL, PAYLOAD, Role
 from .pipeline import Dataset, Loader
 from .pipeline.state import State
 
@@ -90,7 +90,10 @@ class Wrapper:
     @functools.cached_property
     def names(self) -> tuple[str, ...]:
         """The fields that make up a sample; lists the files where no format is configured."""
-        return tuple(map(self.dataset.format.field, self._fields))
+        names = tuple(map(self.dataset.format.field, self._fields))
+        if any(isinstance(name, Role) for name in names):  # only a file tells
+            return tuple(field.name for field in self.dataset.spec.fields)
+        return names
 
     def pack(self, values: Sequence[Any]) -> Any:
         """Return what stands for a batch or a sample, of its fields in the order of `names`."""

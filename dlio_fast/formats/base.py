@@ -130,7 +130,7 @@ class Format(ABC):
         """
 
     def field(self, name: str) -> str:
-        """Return what this format calls a field."""
+        """Return what this format calls a field; a Role as it is where that depends on the files."""
         return getattr(self, name) if isinstance(name, Role) else name
 
     def configured(self, config: Config) -> Format:

@@ -22,7 +22,6 @@ no value of these dtypes that says "none".
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -40,23 +39,18 @@ from ..errors import (
     DataError,
     FormatError,
     MemberError,
-    MissingDependencyError,
     UnsupportedError,
 )
+from .arrowlib import pa, types
 from .base import PAYLOAD, FieldSpec, Role
-
-try:
-    import pyarrow as pa
-    from pyarrow import types
-except ImportError as error:
-    raise MissingDependencyError(
-        "Parquet and Arrow files need pyarrow: pip install dlio-fast[arrow]"
-    ) from error
 
 PAYLOAD_COLUMN = "data"
 """The payload of DLIO's files without configured columns."""
 
 BYTES = np.dtype(np.uint8)
+
+COPIED = 256
+"""Bytes of a dictionary's value that is written out for each row that has it."""
 
 
 @dataclass(frozen=True)
@@ -145,14 +139,19 @@ def column_samples(path: str, chunks: Sequence[pa.Array], kind: Kind, name: str,
         if len(chunks) > 1:
             return _joined([samples_of(chunk) for chunk in chunks])
         if kind.plain and not chunks[0].null_count:
-            return chunks[0].to_numpy()
+            return np.asarray(chunks[0].to_numpy())
         return samples_of(chunks[0])
     except _HasNulls:
-        raise UnsupportedError(
-            f"{path}: column {name!r} has a null in {where}, which no array can hold: fill it, or choose "
-            f"other columns with fields=",
-            path, name,
-        ) from None  # fmt: skip
+        raise null_error(path, name, where) from None
+
+
+def null_error(path: str, name: str, where: str) -> UnsupportedError:
+    """Return what a column with a null is refused with."""
+    return UnsupportedError(
+        f"{path}: column {name!r} has a null in {where}, which no array can hold: fill it, or choose other "
+        f"columns with fields=",
+        path, name,
+    )  # fmt: skip
 
 
 def samples_of(array: pa.Array) -> Values:
@@ -193,12 +192,12 @@ def samples_of(array: pa.Array) -> Values:
             _window(data, BYTES, int(offsets[0]), int(offsets[-1] - offsets[0])), offsets - offsets[0]
         )
     if types.is_boolean(type):
-        return array.to_numpy(zero_copy_only=False)
+        return np.asarray(array.to_numpy(zero_copy_only=False))
     if types.is_time(type) or types.is_date(type):
         days = types.is_date32(type)
         numbers: Array = array.view(pa.int32() if type.bit_width == 32 else pa.int64()).to_numpy()
         return numbers if types.is_time(type) else numbers.astype("M8[D]" if days else "M8[ms]")
-    return array.to_numpy(zero_copy_only=True)
+    return np.asarray(array.to_numpy(zero_copy_only=True))
 
 
 def _window(buffer: pa.Buffer | None, dtype: np.dtype[Any], first: int, count: int) -> Array:
@@ -217,7 +216,8 @@ def _cut(items: Array, offsets: Array) -> Values:
 
 
 def _taken(values: Values, indices: Array) -> Values:
-    if isinstance(values, list):
+    """Return values of a dictionary. Long ones are not copied: it may be a million times the same."""
+    if isinstance(values, list) or values[:1].nbytes > COPIED:
         return [values[i] for i in indices.tolist()]
     return values[indices]
 
@@ -335,66 +335,6 @@ def check_room(path: str, what: str, nbytes: int, limit: int) -> None:
         )
 
 
-def joined_extents(extents: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return ascending extents in which all of these lie, those that touch as one."""
-    joined: list[tuple[int, int]] = []
-    for start, nbytes in sorted(extents):
-        if joined and start <= sum(joined[-1]):
-            first, length = joined.pop()
-            joined.append((first, max(length, start + nbytes - first)))
-        else:
-            joined.append((start, nbytes))
-    return joined
-
-
-class Ranges:
-    """A file of which some ranges, ascending ones, have been read, for pyarrow; others cannot be."""
-
-    closed = False
-
-    def __init__(self, path: str, size: int, extents: Sequence[tuple[int, int]], data: Sequence[memoryview]):
-        self._path, self._size, self._position = path, size, 0
-        self._starts = [start for start, _ in extents]
-        self._data = data
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def writable(self) -> bool:
-        return False
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._position = offset + (0, self._position, self._size)[whence]
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def read(self, size: int = -1) -> memoryview:
-        found = self.slice(self._position, size if size >= 0 else self._size - self._position)
-        self._position += len(found)
-        return found
-
-    def slice(self, at: int, size: int) -> memoryview:
-        """Return some of what was read; FormatError where it was not."""
-        number = bisect_right(self._starts, at) - 1
-        if number >= 0:
-            begin = at - self._starts[number]
-            found = self._data[number][begin : begin + size]
-            if len(found) == size:
-                return found
-        raise FormatError(
-            f"{self._path}: bytes {at} to {at + size} are wanted, which no column that is read lies in",
-            self._path, None, at,
-        )  # fmt: skip
-
-    def close(self) -> None:
-        pass
-
-
 @contextmanager
 def arrow_errors(path: str, what: str, member: str | None = None) -> Iterator[None]:
     """Turn what pyarrow raises at bad bytes into errors of ours that name the file and what in it is bad."""
@@ -402,7 +342,7 @@ def arrow_errors(path: str, what: str, member: str | None = None) -> Iterator[No
         yield
     except DataError:
         raise
-    except pa.ArrowNotImplementedError as error:
+    except NotImplementedError as error:
         raise UnsupportedError(
             f"{path}: {what} cannot be decoded: {_one_line(error)}", path, member
         ) from error

@@ -288,4 +288,4 @@ def _chosen(values: Values, rows: slice | Int64Array) -> Values:
     """Return some of the samples, of an array a view where they are a slice."""
     if isinstance(values, list) and not isinstance(rows, slice):
         return [values[row] for row in rows.tolist()]
-    return values[rows]  # type: ignore[index] # a list has a slice here
+    return values[rows]

@@ -18,19 +18,16 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from .. import _core
 from .._typing import Values
 from ..config import Config
 from ..errors import DataError, FormatError, TruncatedError, UnsupportedError
 from ..storage.memory import shared_pool
+from .arrowlib import pa, pq
 from .base import FileSpec
 from .columns import (
     Columns,
     Kind,
-    Ranges,
     arrow_errors,
     as_specified,
     block_limit,
@@ -39,9 +36,9 @@ from .columns import (
     configured_columns,
     field_spec,
     is_bytes,
-    joined_extents,
 )
 from .decoding import Block, DecodedFormat
+from .ranges import Ranges, joined_extents
 
 MAGIC, ENCRYPTED = b"PAR1", b"PARE"
 TAIL = 64 << 10
@@ -50,8 +47,11 @@ TAIL = 64 << 10
 HEADER_LIMIT = 1 << 20
 """Longest string and list in a page's header."""
 
-DELTA_BYTE_ARRAY = 1 << 7
-"""The encoding in which a value may be all of the one before it, and take no bytes."""
+IN_DICTIONARY = 1 << 2 | 1 << 8
+"""The encodings of values as numbers in a dictionary, the old one and the new."""
+
+DELTA_LENGTHS, DELTA_BYTES = 1 << 6, 1 << 7
+"""Encodings of strings; in the second, a value may be all of the one before it and take no bytes."""
 
 METADATA_FACTOR = 10
 """How much larger pyarrow's footers are in memory than in the file, about."""
@@ -163,7 +163,7 @@ class RowGroup:
 
 
 def _extents(chunks: Sequence[Chunk]) -> list[tuple[int, int]]:
-    return joined_extents([(chunk.start, chunk.nbytes) for chunk in chunks])
+    return joined_extents((chunk.start, chunk.nbytes) for chunk in chunks)
 
 
 def _room(chunks: Sequence[Chunk]) -> int:
@@ -177,28 +177,31 @@ def _decode(
     """Return the samples of a row group's columns out of the bytes of their extents."""
     footer = group.footer
     ranges = Ranges(footer.path, footer.size, _extents(chunks), data)
-    for chunk in chunks:
-        _check_pages(group, chunk, ranges.slice(chunk.start, chunk.nbytes))
+    repeated = set()
+    for column, chunk in zip(columns, chunks, strict=True):
+        encodings = _check_pages(group, chunk, ranges.slice(chunk.start, chunk.nbytes))
+        if column.is_bytes and encodings & IN_DICTIONARY:
+            repeated.add(column)
     where = f"row group {group.index}"
     try:
         with arrow_errors(footer.path, where):
-            table = _read(group, ranges, columns)
+            table = _read(group, ranges, columns, repeated)
     except DataError:
         for column in columns:  # which one is it?
             with arrow_errors(footer.path, f"column {column.name!r} of {where}", column.name):
-                _read(group, ranges, [column])
+                _read(group, ranges, [column], repeated)
         raise
     found = {name: of.chunks for name, of in zip(table.column_names, table.itercolumns(), strict=True)}
     return [column_samples(footer.path, found[c.name], c.kind, c.name, where) for c in columns]
 
 
-def _read(group: RowGroup, ranges: Ranges, columns: Sequence[Wanted]) -> pa.Table:
+def _read(group: RowGroup, ranges: Ranges, columns: Sequence[Wanted], repeated: set[Wanted]) -> pa.Table:
     footer = group.footer
     reader = pq.ParquetFile(
-        pa.PythonFile(ranges, mode="r"),  # type: ignore[arg-type]
+        pa.PythonFile(ranges, mode="r"),
         metadata=footer.metadata,
         # A long value that comes often stays one: written out, it could take any amount of memory.
-        read_dictionary=[column.name for column in columns if column.is_bytes],
+        read_dictionary=[column.name for column in repeated],
         thrift_string_size_limit=HEADER_LIMIT,
         thrift_container_size_limit=HEADER_LIMIT,
         page_checksum_verification=True,
@@ -213,8 +216,8 @@ def _read(group: RowGroup, ranges: Ranges, columns: Sequence[Wanted]) -> pa.Tabl
     return table
 
 
-def _check_pages(group: RowGroup, chunk: Chunk, data: memoryview) -> None:
-    """Refuse pages that hold more than the footer says, by which room was found for them."""
+def _check_pages(group: RowGroup, chunk: Chunk, data: memoryview) -> int:
+    """Refuse pages that hold more than the footer says, by which room was found; return the encodings."""
     path = group.footer.path
     unpacked, values, encodings = _core.parquet_pages(data, path, chunk.column, chunk.start, chunk.values)
     if values != chunk.values or unpacked > chunk.unpacked:
@@ -223,10 +226,12 @@ def _check_pages(group: RowGroup, chunk: Chunk, data: memoryview) -> None:
             f"in {unpacked} bytes, the footer says {chunk.values} in {chunk.unpacked}",
             path, chunk.column, chunk.start,
         )  # fmt: skip
-    if encodings & DELTA_BYTE_ARRAY:
-        check_room(
-            path, f"column {chunk.column!r} of row group {group.index}", values * unpacked, block_limit()
-        )
+    where = f"column {chunk.column!r} of row group {group.index}"
+    if encodings & DELTA_BYTES:
+        check_room(path, where, values * unpacked, block_limit())
+    if encodings & IN_DICTIONARY and encodings & (DELTA_LENGTHS | DELTA_BYTES):
+        raise UnsupportedError(f"{path}: {where} has strings in a way that is not read", path, chunk.column)
+    return encodings
 
 
 def _read_footer(file: _core.File) -> memoryview:
@@ -236,10 +241,10 @@ def _read_footer(file: _core.File) -> memoryview:
         raise TruncatedError(f"{path}: {size} bytes are no Parquet file", path)
     begin = max(0, size - TAIL)
     tail = memoryview(file.read(begin, size - begin))
-    if tail[-4:] == ENCRYPTED:
+    if bytes(tail[-4:]) == ENCRYPTED:
         raise UnsupportedError(f"{path}: the file is encrypted", path)
-    if tail[-4:] != MAGIC:
-        if file.read(0, 4) == MAGIC:
+    if bytes(tail[-4:]) != MAGIC:
+        if bytes(file.read(0, 4)) == MAGIC:
             raise TruncatedError(f"{path}: a Parquet file without its end", path, None, size)
         raise FormatError(f"{path}: not a Parquet file", path)
     (length,) = struct.unpack("<I", tail[-8:-4])

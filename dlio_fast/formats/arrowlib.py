@@ -1,0 +1,29 @@
+"""pyarrow, imported when something of it is first used."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import Any
+
+from ..errors import MissingDependencyError
+
+
+class Lazy(ModuleType):
+    """Stands for a module of pyarrow."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            module = importlib.import_module(self.__name__)
+        except ImportError as error:
+            raise MissingDependencyError(
+                "Parquet and Arrow files need pyarrow: pip install dlio-fast[arrow]"
+            ) from error
+        value = getattr(module, name)
+        setattr(self, name, value)  # not looked for again
+        return value
+
+
+pa: Any = Lazy("pyarrow")
+pq: Any = Lazy("pyarrow.parquet")
+types: Any = Lazy("pyarrow.types")
