@@ -16,11 +16,13 @@ from typing import Any
 from .. import _core
 from .._typing import Values
 from ..config import Config
+from ..config.data import DatasetSection
 from ..errors import FormatError
 from ..storage.memory import shared_pool
 from .arrow_messages import Message, Messages, read_messages
-from .arrowlib import pa, types
+from .arrowlib import ArrowArray, ArrowBuffer, pa, types
 from .base import FileSpec
+from .column_generating import ArrowGenerator
 from .columns import (
     Columns,
     Kind,
@@ -34,6 +36,7 @@ from .columns import (
     null_error,
 )
 from .decoding import Block, DecodedFormat
+from .generating import Generator
 from .ranges import Ranges, joined_extents
 
 GAP = 4096
@@ -198,7 +201,7 @@ class _Column:
         """Whether anything in it is null."""
         return self.part.has_null() or (self.values is not None and self.values.has_null())
 
-    def array(self, ranges: Ranges) -> pa.Array:
+    def array(self, ranges: Ranges) -> ArrowArray:
         """Return it as an array over what was read, which is not validated yet."""
         if self.values is None:
             return self._array(self.part, ranges)
@@ -207,12 +210,12 @@ class _Column:
         values.validate(full=True)
         return pa.DictionaryArray.from_arrays(indices, values)
 
-    def _array(self, part: Part, ranges: Ranges) -> pa.Array:
+    def _array(self, part: Part, ranges: Ranges) -> ArrowArray:
         buffers = [self._buffer(ranges.slice(*buffer)) for buffer in part.buffers[1:]]
         children = [self._array(child, ranges) for child in part.children]
         return pa.Array.from_buffers(part.type, part.rows, [None, *buffers], 0, children=children or None)
 
-    def _buffer(self, data: memoryview) -> pa.Buffer:
+    def _buffer(self, data: memoryview) -> ArrowBuffer:
         if self.codec is None or not len(data):
             return pa.py_buffer(data)
         size = _unpacked(bytes(data[:8]))
@@ -299,6 +302,9 @@ class ArrowFormat(DecodedFormat):
         batch, kinds = block.key
         values = batch.samples(data, kinds, self.limit or block_limit())
         return [as_specified(of_field, field) for of_field, field in zip(values, spec.fields, strict=True)]
+
+    def generator(self, dataset: DatasetSection, where: str = "dataset") -> Generator:
+        return ArrowGenerator(dataset, where)
 
 
 FORMAT = ArrowFormat()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..errors import MissingDependencyError
 
@@ -25,5 +25,13 @@ class Lazy(ModuleType):
 
 
 pa: Any = Lazy("pyarrow")
+pc: Any = Lazy("pyarrow.compute")
 pq: Any = Lazy("pyarrow.parquet")
 types: Any = Lazy("pyarrow.types")
+
+ArrowType: TypeAlias = Any
+ArrowArray: TypeAlias = Any
+ArrowBuffer: TypeAlias = Any
+ArrowSchema: TypeAlias = Any
+ArrowTable: TypeAlias = Any
+"""What pyarrow has no annotations for, by name."""

@@ -41,7 +41,7 @@ from ..errors import (
     MemberError,
     UnsupportedError,
 )
-from .arrowlib import pa, types
+from .arrowlib import ArrowArray, ArrowBuffer, ArrowSchema, ArrowType, pa, types
 from .base import PAYLOAD, FieldSpec, Role
 
 PAYLOAD_COLUMN = "data"
@@ -81,7 +81,7 @@ class Kind:
         return 0 if self.varies else self.dtype.itemsize * int(np.prod(self.shape, dtype=object))
 
 
-def kind_of(type: pa.DataType) -> Kind | None:
+def kind_of(type: ArrowType) -> Kind | None:
     """Return what samples of a column of that type are; None: it cannot be a field."""
     if isinstance(type, pa.BaseExtensionType) or types.is_dictionary(type):
         inner = kind_of(type.value_type if types.is_dictionary(type) else type.storage_type)
@@ -111,21 +111,21 @@ def kind_of(type: pa.DataType) -> Kind | None:
     return None
 
 
-def is_bytes(type: pa.DataType) -> bool:
+def is_bytes(type: ArrowType) -> bool:
     """Tell whether a column is of strings of bytes of any length, in a dictionary or not."""
     if isinstance(type, pa.BaseExtensionType):
         return is_bytes(type.storage_type)
     return is_bytes(type.value_type) if types.is_dictionary(type) else _is_bytes(type)
 
 
-def _is_bytes(type: pa.DataType) -> bool:
+def _is_bytes(type: ArrowType) -> bool:
     return bool(
         types.is_binary(type) or types.is_large_binary(type) or types.is_string(type)
         or types.is_large_string(type)
     )  # fmt: skip
 
 
-def _is_list(type: pa.DataType) -> bool:
+def _is_list(type: ArrowType) -> bool:
     return bool(types.is_list(type) or types.is_large_list(type))
 
 
@@ -133,7 +133,7 @@ class _HasNulls(Exception):
     """A column has a null."""
 
 
-def column_samples(path: str, chunks: Sequence[pa.Array], kind: Kind, name: str, where: str) -> Values:
+def column_samples(path: str, chunks: Sequence[ArrowArray], kind: Kind, name: str, where: str) -> Values:
     """Return the samples of a column, of which there is a chunk; UnsupportedError where it has a null."""
     try:
         if len(chunks) > 1:
@@ -154,7 +154,7 @@ def null_error(path: str, name: str, where: str) -> UnsupportedError:
     )  # fmt: skip
 
 
-def samples_of(array: pa.Array) -> Values:
+def samples_of(array: ArrowArray) -> Values:
     """Return the rows of an array as samples, where possible without a copy.
 
     The array has to be valid: `pyarrow.Array.validate` is called by whoever got it out of a file unchecked.
@@ -200,7 +200,7 @@ def samples_of(array: pa.Array) -> Values:
     return np.asarray(array.to_numpy(zero_copy_only=True))
 
 
-def _window(buffer: pa.Buffer | None, dtype: np.dtype[Any], first: int, count: int) -> Array:
+def _window(buffer: ArrowBuffer | None, dtype: np.dtype[Any], first: int, count: int) -> Array:
     if buffer is None:
         return np.empty(0, dtype)
     return np.frombuffer(buffer, dtype, count, first * dtype.itemsize) if count else np.empty(0, dtype)
@@ -249,7 +249,7 @@ class Columns:
     configured: tuple[str, ...] = ()
     shape: tuple[int, ...] | None = None
 
-    def chosen(self, path: str, schema: pa.Schema, fields: Sequence[str] | None) -> dict[str, Kind]:
+    def chosen(self, path: str, schema: ArrowSchema, fields: Sequence[str] | None) -> dict[str, Kind]:
         """Return the columns that are wanted of a file, and what they hold.
 
         Raises

@@ -16,15 +16,17 @@ import struct
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .. import _core
 from .._typing import Values
 from ..config import Config
+from ..config.data import DatasetSection
 from ..errors import DataError, FormatError, TruncatedError, UnsupportedError
 from ..storage.memory import shared_pool
-from .arrowlib import pa, pq
+from .arrowlib import ArrowTable, ArrowType, pa, pq
 from .base import FileSpec
+from .column_generating import ParquetGenerator
 from .columns import (
     Columns,
     Kind,
@@ -38,6 +40,7 @@ from .columns import (
     is_bytes,
 )
 from .decoding import Block, DecodedFormat
+from .generating import Generator
 from .ranges import Ranges, joined_extents
 
 MAGIC, ENCRYPTED = b"PAR1", b"PARE"
@@ -127,7 +130,7 @@ class RowGroup:
             group = self.footer.metadata.row_group(self.index)
             return [self._chunk(group.column(column.leaf), column) for column in columns]
 
-    def _chunk(self, chunk: pq.ColumnChunkMetaData, column: Wanted) -> Chunk:
+    def _chunk(self, chunk: Any, column: Wanted) -> Chunk:
         kind = column.kind
         start, first = chunk.data_page_offset, chunk.dictionary_page_offset
         if first is not None and 0 < first < start:
@@ -195,7 +198,7 @@ def _decode(
     return [column_samples(footer.path, found[c.name], c.kind, c.name, where) for c in columns]
 
 
-def _read(group: RowGroup, ranges: Ranges, columns: Sequence[Wanted], repeated: set[Wanted]) -> pa.Table:
+def _read(group: RowGroup, ranges: Ranges, columns: Sequence[Wanted], repeated: set[Wanted]) -> ArrowTable:
     footer = group.footer
     reader = pq.ParquetFile(
         pa.PythonFile(ranges, mode="r"),
@@ -255,7 +258,7 @@ def _read_footer(file: _core.File) -> memoryview:
     return tail[len(tail) - 8 - length :]
 
 
-def _leaves(type: pa.DataType) -> int:
+def _leaves(type: ArrowType) -> int:
     """Return how many of Parquet's columns an Arrow type is."""
     if isinstance(type, pa.BaseExtensionType):
         return _leaves(type.storage_type)
@@ -347,6 +350,9 @@ class ParquetFormat(DecodedFormat):
         what = f"row group {group.index}"
         check_room(group.footer.path, what, _room(chunks), self.limit or block_limit())
         return chunks
+
+    def generator(self, dataset: DatasetSection, where: str = "dataset") -> Generator:
+        return ParquetGenerator(dataset, where)
 
 
 FORMAT = ParquetFormat()
