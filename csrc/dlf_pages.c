@@ -12,16 +12,11 @@
 
 enum { STOP, TRUE_, FALSE_, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP,
        STRUCT };
-enum { DATA_PAGE = 0, DICTIONARY_PAGE = 2, DATA_PAGE_V2 = 3 };
 
 typedef struct reader {
 	const unsigned char *at, *end;
 	int bad;
 } reader;
-
-typedef struct page {
-	int64_t type, unpacked, packed, values, encoding;
-} page;
 
 static unsigned byte(reader *r)
 {
@@ -118,38 +113,42 @@ static void skip(reader *r, unsigned type, int depth)
 	}
 }
 
-/* DataPageHeader, DictionaryPageHeader or DataPageHeaderV2. */
-static void read_details(reader *r, int64_t encoding_id, page *page)
+/* A structure of numbers: field i of it, where it is an i32, into *numbers[i - 1]. */
+static void read_numbers(reader *r, int64_t *const *numbers, int64_t count)
 {
 	int64_t id = 0;
 
 	for (unsigned type; !r->bad && (type = next_field(r, &id)) != STOP;)
-		if (type == I32 && id == 1)
-			page->values = number(r);
-		else if (type == I32 && id == encoding_id)
-			page->encoding = number(r);
+		if (type == I32 && id >= 1 && id <= count && numbers[id - 1])
+			*numbers[id - 1] = number(r);
 		else
 			skip(r, type, 1);
 }
 
-static void read_header(reader *r, page *page)
+static void read_header(reader *r, dlf_page *page)
 {
+	int64_t *const head[] = {&page->type, &page->unpacked, &page->packed,
+				 &page->crc};
+	/* DataPageHeader, DictionaryPageHeader and DataPageHeaderV2 */
+	int64_t *const data[] = {&page->values, &page->encoding,
+				 &page->level_encodings[0],
+				 &page->level_encodings[1]};
+	int64_t *const data_v2[] = {&page->values, NULL, NULL, &page->encoding,
+				    &page->level_bytes[0],
+				    &page->level_bytes[1]};
 	int64_t id = 0;
 
-	*page = (struct page){-1, -1, -1, 0, 0};
 	for (unsigned type; !r->bad && (type = next_field(r, &id)) != STOP;)
-		if (type == I32 && id == 1)
-			page->type = number(r);
-		else if (type == I32 && id == 2)
-			page->unpacked = number(r);
-		else if (type == I32 && id == 3)
-			page->packed = number(r);
-		else if (type == STRUCT && (id == 5 || id == 7))
-			read_details(r, 2, page);
-		else if (type == STRUCT && id == 8)
-			read_details(r, 4, page);
-		else
+		if (type == I32 && id >= 1 && id <= 4) {
+			*head[id - 1] = number(r);
+			page->has_crc |= id == 4;
+		} else if (type == STRUCT && (id == 5 || id == 7)) {
+			read_numbers(r, data, 4);
+		} else if (type == STRUCT && id == 8) {
+			read_numbers(r, data_v2, 6);
+		} else {
 			skip(r, type, 0);
+		}
 }
 
 static int in_range(int64_t value)
@@ -157,33 +156,43 @@ static int in_range(int64_t value)
 	return value >= 0 && value <= INT32_MAX;
 }
 
+const char *dlf_page_next(const unsigned char **at, const unsigned char *end,
+			  dlf_page *page)
+{
+	reader r = {*at, end, 0};
+
+	*page = (dlf_page){-1, -1, -1, 0, -1, 0, 0, {-1, -1}, {-1, -1}, NULL};
+	read_header(&r, page);
+	if (r.bad)
+		return "the page header is malformed";
+	if (!in_range(page->type) || !in_range(page->unpacked) ||
+	    !in_range(page->packed) || !in_range(page->values))
+		return "the page header lacks what it must say, or has a size that "
+		       "cannot be";
+	page->body = r.at;
+	skip_bytes(&r, (uint64_t)page->packed);
+	if (r.bad)
+		return "the page reaches beyond its column chunk";
+	*at = r.at;
+	return NULL;
+}
+
 int dlf_pages_scan(const unsigned char *chunk, size_t n, uint64_t start,
 		   uint64_t values, dlf_pages *pages, dlf_fault *fault)
 {
-	reader r = {chunk, chunk + n, 0};
-	page page;
+	const unsigned char *at = chunk;
+	dlf_page page;
 
 	memset(pages, 0, sizeof(*pages));
 	while (pages->values < values) {
-		uint64_t offset = start + (uint64_t)(r.at - chunk);
+		uint64_t offset = start + (uint64_t)(at - chunk);
+		const char *wrong = dlf_page_next(&at, chunk + n, &page);
 
-		read_header(&r, &page);
-		if (r.bad)
-			return dlf_fail(fault, DLF_EFORMAT, offset,
-					"the page header is malformed");
-		if (!in_range(page.type) || !in_range(page.unpacked) ||
-		    !in_range(page.packed) || !in_range(page.values))
-			return dlf_fail(fault, DLF_EFORMAT, offset,
-					"the page header lacks what it must "
-					"say, or has a size that cannot be");
-		skip_bytes(&r, (uint64_t)page.packed);
-		if (r.bad)
-			return dlf_fail(fault, DLF_EFORMAT, offset,
-					"the page reaches beyond its column "
-					"chunk");
+		if (wrong)
+			return dlf_fail(fault, DLF_EFORMAT, offset, wrong);
 		pages->count++;
 		pages->unpacked += (uint64_t)page.unpacked;
-		if (page.type == DATA_PAGE || page.type == DATA_PAGE_V2) {
+		if (page.type == DLF_PAGE_DATA || page.type == DLF_PAGE_DATA_V2) {
 			pages->values += (uint64_t)page.values;
 			if (page.encoding >= 0 && page.encoding < 32)
 				pages->encodings |= 1u << page.encoding;

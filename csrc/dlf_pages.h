@@ -10,6 +10,22 @@
 
 #include "dlf_error.h"
 
+enum { DLF_PAGE_DATA = 0, DLF_PAGE_DICTIONARY = 2, DLF_PAGE_DATA_V2 = 3 };
+
+/* A page as its header describes it; -1: it does not say. */
+typedef struct dlf_page {
+	int64_t type, unpacked, packed, values, encoding;
+	int64_t crc, has_crc;
+	int64_t level_encodings[2]; /* definition, repetition; V1 */
+	int64_t level_bytes[2];     /* the same; V2 */
+	const unsigned char *body;  /* packed bytes */
+} dlf_page;
+
+/* The page at *at, which is moved behind it; what it says lies in range, and the body
+ * before `end`.  Else a clause that says what is wrong; NULL: nothing is. */
+const char *dlf_page_next(const unsigned char **at, const unsigned char *end,
+			  dlf_page *page);
+
 typedef struct dlf_pages {
 	uint64_t count;       /* pages */
 	uint64_t unpacked;    /* bytes of all pages without their headers */

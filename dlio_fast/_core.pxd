@@ -110,6 +110,15 @@ cdef extern from "dlf_pages.h" nogil:
     int dlf_pages_scan(const unsigned char *chunk, size_t n, uint64_t start, uint64_t values, dlf_pages *pages,
                        dlf_fault *fault)
 
+cdef extern from "dlf_column.h" nogil:
+    ctypedef struct dlf_column:
+        unsigned stored
+        unsigned itemsize
+        unsigned definition
+        uint64_t list
+    int dlf_column_decode(const dlf_column *column, const unsigned char *chunk, size_t n, uint64_t values,
+                          void *out)
+
 cdef extern from "dlf_inflate.h" nogil:
     const char *const *dlf_inflate_backends()
 

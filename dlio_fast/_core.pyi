@@ -42,6 +42,9 @@ def fill(out: _Memory, seed: int, stream: int = 0, offset: int = 0, kind: int = 
 def parquet_pages(
     chunk: _Memory, path: str, column: str, start: int, values: int
 ) -> tuple[int, int, int]: ...
+def parquet_column(
+    chunk: _Memory, out: _Memory, stored: int, itemsize: int, definition: int, list_size: int
+) -> bool: ...
 def order_at(
     ids: _Memory,
     order: str,

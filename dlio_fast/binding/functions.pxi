@@ -87,6 +87,27 @@ def parquet_pages(const unsigned char[::1] chunk, path, str column, uint64_t sta
     return pages.unpacked, pages.values, pages.encodings
 
 
+def parquet_column(const unsigned char[::1] chunk, unsigned char[::1] out not None, unsigned stored,
+                   unsigned itemsize, unsigned definition, uint64_t list_size):
+    """Decode a Parquet column chunk of numbers into `out`; see csrc/dlf_column.h.
+
+    False where it is not of the kind that is decoded here, or malformed; `out` means nothing then.
+    """
+    cdef dlf_column column
+    cdef size_t n = chunk.shape[0], size = out.shape[0]
+    cdef int rc
+    if itemsize not in (1, 2, 4, 8) or size % itemsize or definition > 15:
+        raise ValueError(f"{size} bytes of items of {itemsize}, definition level {definition}")
+    if stored != itemsize and not (stored == 4 and itemsize < 4) and not (stored == 0 and itemsize == 1):
+        raise ValueError(f"items of {itemsize} bytes are not stored in {stored}")
+    if not n or not size:
+        return not size
+    column.stored, column.itemsize, column.definition, column.list = stored, itemsize, definition, list_size
+    with nogil:
+        rc = dlf_column_decode(&column, &chunk[0], n, size // itemsize, &out[0])
+    return rc == 0
+
+
 ORDERS = {
     "off": DLF_ORDER_SEQUENTIAL,
     "global": DLF_ORDER_GLOBAL,

@@ -1,9 +1,10 @@
-"""Parquet: row groups of columns, decoded by pyarrow.
+"""Parquet: row groups of columns.
 
-Only the column chunks of the fields that are wanted are read; :mod:`.columns` says what becomes of which
-column. Under a DLIO configuration the fields are ``dataset.parquet.columns`` but for those with
-``read: false``, and the payload is the first of them; without columns it is `data`, as DLIO writes it then,
-else the first column that can be an array.
+Numbers that are not compressed are decoded by the core, all else by pyarrow, which also has the last word on
+whatever is odd: nulls, lists that differ, damage. Only the column chunks of the fields that are wanted are
+read; :mod:`.columns` says what becomes of which column. Under a DLIO configuration the fields are
+``dataset.parquet.columns`` but for those with ``read: false``, and the payload is the first of them; without
+columns it is `data`, as DLIO writes it then, else the first column that can be an array.
 
 A row group is decoded whole. What it will take is known from the footer, and refused over
 :func:`.columns.block_limit`; that its pages hold no more than the footer says is checked before pyarrow
@@ -12,24 +13,23 @@ unpacks them.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+
+import numpy as np
 
 from .. import _core
-from .._typing import Values
+from .._typing import Array, Values
 from ..config import Config
 from ..config.data import DatasetSection
-from ..errors import DataError, FormatError, TruncatedError, UnsupportedError
+from ..errors import DataError, FormatError, UnsupportedError
 from ..storage.memory import shared_pool
-from .arrowlib import ArrowTable, ArrowType, pa, pq
+from .arrowlib import ArrowTable, pa, pq
 from .base import FileSpec
 from .column_generating import ParquetGenerator
 from .columns import (
     Columns,
-    Kind,
     arrow_errors,
     as_specified,
     block_limit,
@@ -37,15 +37,11 @@ from .columns import (
     column_samples,
     configured_columns,
     field_spec,
-    is_bytes,
 )
 from .decoding import Block, DecodedFormat
 from .generating import Generator
+from .parquet_footer import Chunk, Footer, RowGroup, Wanted
 from .ranges import Ranges, joined_extents
-
-MAGIC, ENCRYPTED = b"PAR1", b"PARE"
-TAIL = 64 << 10
-"""Bytes at the end of a file that are read at once: most footers fit."""
 
 HEADER_LIMIT = 1 << 20
 """Longest string and list in a page's header."""
@@ -55,114 +51,6 @@ IN_DICTIONARY = 1 << 2 | 1 << 8
 
 DELTA_LENGTHS, DELTA_BYTES = 1 << 6, 1 << 7
 """Encodings of strings; in the second, a value may be all of the one before it and take no bytes."""
-
-METADATA_FACTOR = 10
-"""How much larger pyarrow's footers are in memory than in the file, about."""
-
-
-class Chunk(NamedTuple):
-    """A column of a row group, where it lies in the file and what it takes decoded."""
-
-    column: str
-    start: int
-    nbytes: int
-    values: int
-    unpacked: int
-    decoded: int
-
-
-class Wanted(NamedTuple):
-    """A column that is read of every row group."""
-
-    name: str
-    leaf: int
-    kind: Kind
-    is_bytes: bool
-
-
-class Footer:
-    """What a file's footer says."""
-
-    def __init__(self, file: _core.File):
-        self.path, self.size = file.path, file.size
-        tail = _read_footer(file)
-        with arrow_errors(self.path, "the footer"):
-            limit = max(1, len(tail))
-            opened = pq.ParquetFile(
-                pa.BufferReader(tail), thrift_string_size_limit=limit, thrift_container_size_limit=limit
-            )
-            self.metadata = opened.metadata
-            self.schema = opened.schema_arrow
-        if sum(map(_leaves, self.schema.types)) != self.metadata.num_columns:
-            raise FormatError(f"{self.path}: the footer's two schemas disagree", self.path)
-        self.nbytes = METADATA_FACTOR * len(tail)
-
-    def wanted(self, kinds: dict[str, Kind]) -> list[Wanted]:
-        """Find columns among Parquet's own, which are the leaves of Arrow's."""
-        leaves, number = {}, 0
-        for field in self.schema:
-            leaves[field.name] = number
-            number += _leaves(field.type)
-        return [
-            Wanted(name, leaves[name], kind, is_bytes(self.schema.field(name).type))
-            for name, kind in kinds.items()
-        ]
-
-    def row_groups(self) -> list[RowGroup]:
-        """The row groups, in order."""
-        with arrow_errors(self.path, "the footer"):
-            return [RowGroup(self, i) for i in range(self.metadata.num_row_groups)]
-
-
-class RowGroup:
-    """One row group of a file."""
-
-    def __init__(self, footer: Footer, index: int):
-        self.footer, self.index = footer, index
-        self.found: list[Chunk] | None = None  # for who decodes what has just been read
-        self.rows: int = footer.metadata.row_group(index).num_rows
-        if self.rows < 0:
-            raise FormatError(f"{footer.path}: row group {index} has {self.rows} rows", footer.path)
-
-    def chunks(self, columns: Sequence[Wanted]) -> list[Chunk]:
-        """Find the chunks of columns; FormatError where the footer says what cannot be."""
-        with arrow_errors(self.footer.path, "the footer"):
-            group = self.footer.metadata.row_group(self.index)
-            return [self._chunk(group.column(column.leaf), column) for column in columns]
-
-    def _chunk(self, chunk: Any, column: Wanted) -> Chunk:
-        kind = column.kind
-        start, first = chunk.data_page_offset, chunk.dictionary_page_offset
-        if first is not None and 0 < first < start:
-            start = first
-        nbytes, values, unpacked = (
-            chunk.total_compressed_size,
-            chunk.num_values,
-            chunk.total_uncompressed_size,
-        )
-        if chunk.file_path:
-            raise UnsupportedError(
-                f"{self.footer.path}: column {column.name!r} lies in another file",
-                self.footer.path,
-                column.name,
-            )
-        if min(start, nbytes) < 0 or start + nbytes > self.footer.size:
-            raise self._wrong(column, f"lie at bytes {start} to {start + nbytes} of {self.footer.size}")
-        if values < 0 or unpacked < 0 or (not kind.shape and values != self.rows):
-            raise self._wrong(column, f"hold {values} values of {unpacked} bytes in {self.rows} rows")
-        if column.is_bytes:
-            decoded = unpacked + 12 * values  # indices, offsets
-        elif kind.shape:
-            decoded = max(values * (kind.dtype.itemsize + 4), self.rows * kind.nbytes)  # levels
-        else:
-            decoded = values * kind.dtype.itemsize
-        return Chunk(column.name, start, nbytes, values, unpacked, decoded)
-
-    def _wrong(self, column: Wanted, what: str) -> FormatError:
-        return FormatError(
-            f"{self.footer.path}: column {column.name!r} of row group {self.index} is said to {what}",
-            self.footer.path, column.name,
-        )  # fmt: skip
 
 
 def _extents(chunks: Sequence[Chunk]) -> list[tuple[int, int]]:
@@ -178,24 +66,52 @@ def _decode(
     group: RowGroup, columns: Sequence[Wanted], chunks: Sequence[Chunk], data: Sequence[memoryview]
 ) -> list[Values]:
     """Return the samples of a row group's columns out of the bytes of their extents."""
-    footer = group.footer
-    ranges = Ranges(footer.path, footer.size, _extents(chunks), data)
-    repeated = set()
+    ranges = Ranges(group.footer.path, group.footer.size, _extents(chunks), data)
+    found: dict[str, Values] = {}
+    rest = []
     for column, chunk in zip(columns, chunks, strict=True):
+        values = _decode_numbers(group, column, chunk, ranges.slice(chunk.start, chunk.nbytes))
+        if values is None:
+            rest.append((column, chunk))
+        else:
+            found[column.name] = values
+    if rest:
+        found |= _decode_by_pyarrow(group, rest, ranges)
+    return [found[column.name] for column in columns]
+
+
+def _decode_numbers(group: RowGroup, column: Wanted, chunk: Chunk, data: memoryview) -> Array | None:
+    """Return the samples of a column that the core can decode; None: pyarrow has to look at it."""
+    numbers = column.numbers
+    if numbers is None or not chunk.values or chunk.codec != "UNCOMPRESSED":
+        return None
+    if chunk.values != group.rows * (numbers.list_size or 1):
+        return None
+    memory = shared_pool().get(chunk.values * numbers.itemsize)
+    if not _core.parquet_column(data, memory, *numbers):
+        return None
+    return np.frombuffer(memoryview(memory), column.kind.dtype).reshape(group.rows, *column.kind.shape)
+
+
+def _decode_by_pyarrow(
+    group: RowGroup, wanted: Sequence[tuple[Wanted, Chunk]], ranges: Ranges
+) -> dict[str, Values]:
+    path, columns, repeated = group.footer.path, [column for column, _ in wanted], set()
+    for column, chunk in wanted:
         encodings = _check_pages(group, chunk, ranges.slice(chunk.start, chunk.nbytes))
         if column.is_bytes and encodings & IN_DICTIONARY:
             repeated.add(column)
     where = f"row group {group.index}"
     try:
-        with arrow_errors(footer.path, where):
+        with arrow_errors(path, where):
             table = _read(group, ranges, columns, repeated)
     except DataError:
         for column in columns:  # which one is it?
-            with arrow_errors(footer.path, f"column {column.name!r} of {where}", column.name):
+            with arrow_errors(path, f"column {column.name!r} of {where}", column.name):
                 _read(group, ranges, [column], repeated)
         raise
-    found = {name: of.chunks for name, of in zip(table.column_names, table.itercolumns(), strict=True)}
-    return [column_samples(footer.path, found[c.name], c.kind, c.name, where) for c in columns]
+    read = {name: of.chunks for name, of in zip(table.column_names, table.itercolumns(), strict=True)}
+    return {c.name: column_samples(path, read[c.name], c.kind, c.name, where) for c in columns}
 
 
 def _read(group: RowGroup, ranges: Ranges, columns: Sequence[Wanted], repeated: set[Wanted]) -> ArrowTable:
@@ -235,35 +151,6 @@ def _check_pages(group: RowGroup, chunk: Chunk, data: memoryview) -> int:
     if encodings & IN_DICTIONARY and encodings & (DELTA_LENGTHS | DELTA_BYTES):
         raise UnsupportedError(f"{path}: {where} has strings in a way that is not read", path, chunk.column)
     return encodings
-
-
-def _read_footer(file: _core.File) -> memoryview:
-    """Return the end of a file, from the footer's first byte on."""
-    path, size = file.path, file.size
-    if size < 12:
-        raise TruncatedError(f"{path}: {size} bytes are no Parquet file", path)
-    begin = max(0, size - TAIL)
-    tail = memoryview(file.read(begin, size - begin))
-    if bytes(tail[-4:]) == ENCRYPTED:
-        raise UnsupportedError(f"{path}: the file is encrypted", path)
-    if bytes(tail[-4:]) != MAGIC:
-        if bytes(file.read(0, 4)) == MAGIC:
-            raise TruncatedError(f"{path}: a Parquet file without its end", path, None, size)
-        raise FormatError(f"{path}: not a Parquet file", path)
-    (length,) = struct.unpack("<I", tail[-8:-4])
-    if length > size - 12:
-        raise FormatError(f"{path}: a footer of {length} bytes does not fit the file", path, None, size - 8)
-    if length + 8 > len(tail):
-        return memoryview(file.read(size - 8 - length, length + 8))
-    return tail[len(tail) - 8 - length :]
-
-
-def _leaves(type: ArrowType) -> int:
-    """Return how many of Parquet's columns an Arrow type is."""
-    if isinstance(type, pa.BaseExtensionType):
-        return _leaves(type.storage_type)
-    count = getattr(type, "num_fields", 0)
-    return sum(_leaves(type.field(i).type) for i in range(count)) if count else 1
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ void test_fill(void);
 void test_permute(void);
 void test_order(void);
 void test_pages(void);
+void test_column(void);
 void test_inflate(void);
 void test_npy(void);
 void test_zip(void);

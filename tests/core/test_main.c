@@ -17,6 +17,7 @@ static const struct {
 } tests[] = {
 	{"crc", test_crc},     {"fill", test_fill}, {"permute", test_permute},
 	{"order", test_order}, {"pages", test_pages},
+	{"column", test_column},
 	{"inflate", test_inflate}, {"npy", test_npy}, {"zip", test_zip},
 	{"pool", test_pool},   {"file", test_file}, {"ring", test_ring},
 	{"cache", test_cache}, {"batch", test_batch}, {"task", test_task},
