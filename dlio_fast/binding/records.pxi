@@ -79,13 +79,13 @@ cdef int note_feature(void *ctx, const unsigned char *key, size_t key_size, dlf_
         return rc
     try:
         size = None if feature.value_size == <uint64_t> -1 else feature.value_size
-        (<list> visit.found).append((key[:key_size], FEATURE_KINDS[feature.kind], feature.count, size))
+        (<list> visit.found).append((key[:key_size], _FEATURE_KINDS[feature.kind], feature.count, size))
     except MemoryError:
         return -ENOMEM
     return 0
 
 
-FEATURE_KINDS = (None, "bytes", "float", "int64")
+_FEATURE_KINDS = (None, "bytes", "float", "int64")
 
 
 cdef class RecordFile:

@@ -103,6 +103,14 @@ TABLE = {
     "mmap_indexed_binary": Row(indexed_samples, holds=False),  # it takes each byte of the index for a number
     "synthetic": Row(text_samples, holds=False),
 }
+TFRECORD2IDX = """
+import struct, sys
+with open(sys.argv[1], "rb") as records, open(sys.argv[2], "w") as index:
+    while head := records.read(12):
+        length = struct.unpack("<Q", head[:8])[0] + 16
+        index.write(f"{records.tell() - 12} {length}\\n")
+        records.seek(length - 12, 1)
+"""
 READ = [name for name in TABLE if name in format_names() and name != "synthetic"]
 GENERATED = [name for name in TABLE if name in generated_formats() and name != "synthetic"]
 
@@ -168,10 +176,10 @@ def runs(tmp_path_factory):
         threads = {"reader.read_threads": int(TABLE[name].framework == "tensorflow")}
         run("trained", name, overrides(name, runs.root / "ours" / name, **TRAIN, **threads))
 
-    # DLIO calls DALI's program, and fails without. Nothing here reads the index that it makes.
+    # DLIO calls DALI's program, and fails without.
     program = runs.root / "bin/tfrecord2idx"
     program.parent.mkdir()
-    program.write_text('#!/bin/sh\n: > "$2"\n')
+    program.write_text(f"#!{sys.executable}\n{TFRECORD2IDX}")
     program.chmod(0o755)
     (runs.root / "jobs.json").write_text(json.dumps(jobs))
     done = subprocess.run(
