@@ -95,13 +95,12 @@ static size_t count_alike(const reading *r, size_t i)
 	size_t n = 1;
 
 	extent(r, i, &offset, &size);
-	if (!places[i].in_batch[0] || size != wanted)
+	if (!r->task->target->columns[0] || size != wanted)
 		return 1;
 	for (; i + n < r->task->count; n++) {
 		extent(r, i + n, &next, &size);
 		if (size != wanted || next != offset + n * wanted ||
-		    places[i + n].in_batch[0] !=
-			    places[i].in_batch[0] + n * wanted)
+		    places[i + n].slot != places[i].slot + n)
 			break;
 	}
 	return n;
@@ -241,8 +240,9 @@ static int read_samples(reading *r, dlf_fault *fault)
 static void clear_places(dlf_task *task, dlf_fault *fault)
 {
 	for (size_t i = 0; i < task->count; i++) {
-		dlf_loose_free(task->places[i].loose[0]);
-		task->places[i].loose[0] = NULL;
+		dlf_loose **loose = dlf_task_loose(task, &task->places[i], 0);
+		dlf_loose_free(*loose);
+		*loose = NULL;
 	}
 	dlf_fault_clear(fault);
 }

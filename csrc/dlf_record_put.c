@@ -124,11 +124,9 @@ static int place_of(dlf_task *task, const putting *p, dlf_place *place, size_t f
 	dlf_layout layout;
 	int rc;
 
-	if (place->in_batch[f] &&
-	    is_expected(&p->plan->fields[f], &p->features[f])) {
-		*dst = place->in_batch[f];
+	*dst = dlf_task_in_batch(task, place, f);
+	if (*dst && is_expected(&p->plan->fields[f], &p->features[f]))
 		return 0;
-	}
 	rc = lay_out(p, f, &layout, fault);
 	return rc ? rc : dlf_task_place(task, place, f, &layout, 0, dst, fault);
 }

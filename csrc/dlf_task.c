@@ -48,14 +48,11 @@ int dlf_task_place(dlf_task *task, dlf_place *place, size_t field,
 		   const dlf_layout *layout, size_t skip, unsigned char **dst,
 		   dlf_fault *fault)
 {
-	const dlf_plan *plan = task->plan;
-	unsigned char *column = task->target->columns[field];
 	dlf_loose *loose;
 
-	if (column && layout->expected) {
-		*dst = column + place->slot * plan->fields[field].sample_bytes;
+	*dst = dlf_task_in_batch(task, place, field);
+	if (*dst && layout->expected)
 		return 0;
-	}
 	loose = calloc(1, sizeof(*loose));
 	int rc = loose ? dlf_memory_get(&task->memory,
 					layout->sample_bytes + skip, &loose->buf)
@@ -70,7 +67,7 @@ int dlf_task_place(dlf_task *task, dlf_place *place, size_t field,
 	memcpy(loose->shape, layout->shape, sizeof(loose->shape));
 	loose->descr_len = layout->descr_len;
 	memcpy(loose->descr, layout->descr, sizeof(loose->descr));
-	task->target->loose[place->slot * plan->n_fields + field] = loose;
+	*dlf_task_loose(task, place, field) = loose;
 	atomic_store_explicit(&task->target->any_loose, 1, memory_order_relaxed);
 	*dst = loose->data;
 	return 0;

@@ -67,6 +67,26 @@ int dlf_task_run(const dlf_plan *plan, uint64_t file, dlf_target *target,
 		 dlf_place *places, size_t count, dlf_pool *pool, dlf_cache *cache, dlf_job *job,
 		 dlf_worker *worker, dlf_fault *fault);
 
+/* Where in the batch a sample goes that is as the plan expects; NULL: all get loose
+ * buffers. */
+static inline unsigned char *dlf_task_in_batch(const dlf_task *task,
+					       const dlf_place *place,
+					       size_t field)
+{
+	unsigned char *column = task->target->columns[field];
+
+	return column ? column + place->slot *
+					 task->plan->fields[field].sample_bytes
+		      : NULL;
+}
+
+/* Where its loose buffer is noted. */
+static inline dlf_loose **dlf_task_loose(const dlf_task *task,
+					 const dlf_place *place, size_t field)
+{
+	return &task->target->loose[place->slot * task->plan->n_fields + field];
+}
+
 /* A sample's place: in the batch where it is as the plan expects, else in a loose
  * buffer, behind `skip` bytes. */
 int dlf_task_place(dlf_task *task, dlf_place *place, size_t field,
