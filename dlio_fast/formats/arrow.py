@@ -8,28 +8,31 @@ compressed is copied once, from what was read to the batch.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import IO, Any
 
 from .. import _core
 from .._typing import Values
 from ..config import Config
 from ..config.data import DatasetSection
-from ..errors import FormatError
+from ..errors import ConfigError, FormatError
 from ..storage.memory import shared_pool
 from .arrow_messages import Message, Messages, read_messages
 from .arrowlib import ArrowArray, ArrowBuffer, pa, types
-from .base import FileSpec
+from .base import FieldSpec, FileSpec
 from .column_generating import ArrowGenerator
 from .columns import (
+    PAYLOAD_COLUMN,
     Columns,
     Kind,
     arrow_errors,
     as_specified,
     block_limit,
+    check_column,
     check_room,
+    column_of,
     column_samples,
     configured_columns,
     field_spec,
@@ -37,10 +40,14 @@ from .columns import (
 )
 from .decoding import Block, DecodedFormat
 from .generating import Generator
+from .packing import Packer, Packing
 from .ranges import Ranges, joined_extents
 
 GAP = 4096
 """Bytes between wanted buffers that are read with them."""
+
+BATCH_ROWS = 1024
+"""Of the record batches that are written."""
 
 BATCH_BYTES = 1024
 """Of a record batch's description in memory, but for its arrays."""
@@ -248,6 +255,7 @@ class ArrowFormat(DecodedFormat):
     limit: int | None = None
 
     name = "arrow"
+    payload = PAYLOAD_COLUMN
     suffixes = (".arrow", ".feather")
     label = "label"
 
@@ -305,6 +313,32 @@ class ArrowFormat(DecodedFormat):
 
     def generator(self, dataset: DatasetSection, where: str = "dataset") -> Generator:
         return ArrowGenerator(dataset, where)
+
+    def packer(self, fields: Sequence[FieldSpec], packing: Packing) -> Packer:
+        return ArrowPacker(fields, packing, self.name)
+
+
+class ArrowPacker(Packer):
+    """Writes a column a field, as Parquet files have them; a record batch has `BATCH_ROWS` rows at most."""
+
+    compressions = ("none", "lz4", "zstd")
+
+    def __init__(self, fields: Sequence[FieldSpec], packing: Packing, name: str):
+        super().__init__(fields, packing, name)
+        for field in self.fields:
+            check_column(name, field)
+        if packing.level is not None and packing.compression != "zstd":
+            raise ConfigError(f"a level belongs to zstd, not to {packing.compression}")
+
+    def pack(self, samples: Mapping[str, Values], file: IO[bytes]) -> None:
+        table = pa.table({name: column_of(self.stacked(name, values)) for name, values in samples.items()})
+        codec = None
+        if self.packing.compression != "none":
+            # Arrow's own name of what is framed as lz4's program does it
+            name = {"lz4": "lz4_frame"}.get(self.packing.compression, self.packing.compression)
+            codec = pa.Codec(name, self.packing.level)
+        with pa.ipc.new_file(file, table.schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as out:
+            out.write_table(table, max_chunksize=BATCH_ROWS)
 
 
 FORMAT = ArrowFormat()

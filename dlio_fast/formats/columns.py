@@ -36,6 +36,7 @@ from ..config import Config
 from ..config.data import Column
 from ..errors import (
     ChecksumError,
+    ConfigError,
     DataError,
     FormatError,
     MemberError,
@@ -304,6 +305,22 @@ def configured_columns(config: Config, columns: Sequence[Column]) -> Columns:
     return Columns(
         tuple(column.name for column in columns if column.read), dataset.sample_dims if told else None
     )
+
+
+def check_column(format: str, field: FieldSpec) -> None:
+    """Raise ConfigError unless a field can be a column of numbers or of lists of a fixed size."""
+    if field.dtype.kind not in "biuf" or field.dtype.itemsize > 8 or not field.dtype.isnative:
+        raise ConfigError(f"{format} has no column for field {field.name!r} of {field.dtype}")
+    if 0 in field.shape:
+        raise ConfigError(f"{format} has no column for field {field.name!r} of shape {field.shape}")
+
+
+def column_of(samples: Array) -> ArrowArray:
+    """Return samples (rows, *shape) as a column: numbers, or lists of a fixed size inside each other."""
+    column = pa.array(samples.reshape(-1))
+    for size in reversed(samples.shape[1:]):
+        column = pa.FixedSizeListArray.from_arrays(column, size)
+    return column
 
 
 def field_spec(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> FieldSpec:

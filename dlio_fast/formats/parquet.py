@@ -13,9 +13,10 @@ unpacks them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import IO
 
 import numpy as np
 
@@ -26,22 +27,29 @@ from ..config.data import DatasetSection
 from ..errors import DataError, FormatError, UnsupportedError
 from ..storage.memory import shared_pool
 from .arrowlib import ArrowTable, pa, pq
-from .base import FileSpec
+from .base import FieldSpec, FileSpec
 from .column_generating import ParquetGenerator
 from .columns import (
+    PAYLOAD_COLUMN,
     Columns,
     arrow_errors,
     as_specified,
     block_limit,
+    check_column,
     check_room,
+    column_of,
     column_samples,
     configured_columns,
     field_spec,
 )
 from .decoding import Block, DecodedFormat
 from .generating import Generator
+from .packing import Packer, Packing
 from .parquet_footer import Chunk, Footer, RowGroup, Wanted
 from .ranges import Ranges, joined_extents
+
+GROUP_ROWS, GROUP_BYTES = 1024, 64 << 20
+"""Of the row groups that are written: DLIO's ``row_group_size``, and what is read at once."""
 
 HEADER_LIMIT = 1 << 20
 """Longest string and list in a page's header."""
@@ -169,6 +177,7 @@ class ParquetFormat(DecodedFormat):
     limit: int | None = None
 
     name = "parquet"
+    payload = PAYLOAD_COLUMN
     suffixes = (".parquet",)
     label = "label"
 
@@ -198,6 +207,9 @@ class ParquetFormat(DecodedFormat):
             for name, kind in kinds.items()
         ]
         return FileSpec(tuple(specs), sum(group.rows for group in groups), scratch)
+
+    def packer(self, fields: Sequence[FieldSpec], packing: Packing) -> Packer:
+        return ParquetPacker(fields, packing, self.name)
 
     def _first_samples(
         self, file: _core.File, groups: Sequence[RowGroup], columns: Sequence[Wanted]
@@ -240,6 +252,33 @@ class ParquetFormat(DecodedFormat):
 
     def generator(self, dataset: DatasetSection, where: str = "dataset") -> Generator:
         return ParquetGenerator(dataset, where)
+
+
+class ParquetPacker(Packer):
+    """Writes a column a field: numbers, or lists of a fixed size, inside each other for more axes.
+
+    A row group has `GROUP_ROWS` rows at most, or `GROUP_BYTES`.
+    """
+
+    compressions = ("none", "snappy", "gzip", "lz4", "zstd")
+
+    def __init__(self, fields: Sequence[FieldSpec], packing: Packing, name: str):
+        super().__init__(fields, packing, name)
+        for field in self.fields:
+            check_column(name, field)
+
+    def pack(self, samples: Mapping[str, Values], file: IO[bytes]) -> None:
+        columns = {name: column_of(self.stacked(name, values)) for name, values in samples.items()}
+        row = max(1, sum(field.nbytes for field in self.fields))
+        pq.write_table(
+            pa.table(columns),
+            file,
+            row_group_size=max(1, min(GROUP_ROWS, GROUP_BYTES // row)),
+            compression=self.packing.compression,
+            compression_level=self.packing.level,
+            use_dictionary=False,
+            write_page_checksum=True,
+        )
 
 
 FORMAT = ParquetFormat()

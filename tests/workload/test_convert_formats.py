@@ -7,7 +7,7 @@ import pytest
 
 from dlio_fast import Dataset
 from dlio_fast.errors import ConfigError, DataError
-from dlio_fast.formats import format_named, format_names
+from dlio_fast.formats import PAYLOAD, format_named, format_names
 from dlio_fast.formats.generating import generated_formats
 from dlio_fast.workload.convert import convert
 from dlio_fast.workload.generate import generate
@@ -51,16 +51,17 @@ def test_every_format_becomes_every_other(tmp_path, old, new):
     else:
         generate(source_config("npz"), data_folder=tmp_path / "npz")
         convert(tmp_path / "npz", tmp_path / "source", format=old, fields=["x"])
-    payload = format_named(old).payload
+    source = Dataset(cfg, data_folder=tmp_path / "source", fields=PAYLOAD)
+    [payload] = source[0]
     result = convert(
         tmp_path / "source", tmp_path / "target", config=cfg, format=new, fields=[payload],
         lossy=new == "jpeg", flatten=new in FLAT, samples_per_file=1 if new in IMAGES else 2,
     )  # fmt: skip
     assert (result.samples, result.files) == (8, 8 if new in IMAGES else 4)
-    before = [s[payload] for s in Dataset(cfg, data_folder=tmp_path / "source")]
+    before = [s[payload] for s in source]
     target = format_named(new).configured(cfg)
-    after = Dataset.from_files(tmp_path / "target/train", format=target, sample_axis=-1)
-    after = [s[format_named(new).payload] for s in after]
+    after = Dataset.from_files(tmp_path / "target/train", format=target, sample_axis=-1, fields=PAYLOAD)
+    after = [next(iter(s.values())) for s in after]
     assert len(before) == len(after) == 8
     for a, b in zip(before, after, strict=True):
         assert (b.dtype, b.size) == (a.dtype, a.size)
@@ -186,5 +187,5 @@ def test_pyarrow_reads_what_was_converted(tmp_path, compression):
     for i in range(3):
         expected = np.load(tmp_path / f"source/train/img_{i}_of_3.npz")
         table = parquet.read_table(tmp_path / f"parquet/train/img_{i}_of_3.parquet")
-        assert table["x"].to_pylist() == np.moveaxis(expected["x"], -1, 0).tolist()
+        assert table["data"].to_pylist() == np.moveaxis(expected["x"], -1, 0).tolist()
         assert table["label"].to_pylist() == expected["y"].tolist()
