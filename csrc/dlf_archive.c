@@ -319,5 +319,5 @@ static int read_archive(dlf_task *task, dlf_fault *fault)
 	return rc;
 }
 
-const dlf_container dlf_npy_container = {"npy", 0, read_archive};
-const dlf_container dlf_npz_container = {"npz", 0, read_archive};
+const dlf_container dlf_npy_container = {"npy", 0, read_archive, NULL};
+const dlf_container dlf_npz_container = {"npz", 0, read_archive, NULL};

@@ -52,26 +52,29 @@ int dlf_cache_new(size_t capacity, dlf_cache **out)
 /* ---- the table ---- */
 
 static dlf_cache_entry **bucket_of(const dlf_cache *cache, const dlf_plan *plan,
-				   uint64_t file)
+				   uint64_t file, uint64_t part)
 {
-	uint64_t h = ((uint64_t)(uintptr_t)plan ^ file) * 0x9e3779b97f4a7c15u;
+	const uint64_t odd = 0x9e3779b97f4a7c15u;
+	uint64_t h = (((uint64_t)(uintptr_t)plan ^ file) * odd ^ part) * odd;
 
 	return &cache->buckets[(h >> 32) & cache->mask];
 }
 
 static dlf_cache_entry *find(const dlf_cache *cache, const dlf_plan *plan,
-			     uint64_t file)
+			     uint64_t file, uint64_t part)
 {
-	dlf_cache_entry *entry = *bucket_of(cache, plan, file);
+	dlf_cache_entry *entry = *bucket_of(cache, plan, file, part);
 
-	while (entry && (entry->plan != plan || entry->file != file))
+	while (entry && (entry->plan != plan || entry->file != file ||
+			 entry->part != part))
 		entry = entry->next_in_bucket;
 	return entry;
 }
 
 static void insert(dlf_cache *cache, dlf_cache_entry *entry)
 {
-	dlf_cache_entry **bucket = bucket_of(cache, entry->plan, entry->file);
+	dlf_cache_entry **bucket = bucket_of(cache, entry->plan, entry->file,
+					     entry->part);
 
 	entry->next_in_bucket = *bucket;
 	*bucket = entry;
@@ -82,7 +85,8 @@ static void insert(dlf_cache *cache, dlf_cache_entry *entry)
  * capacity be lent for a moment. */
 static void forget(dlf_cache *cache, dlf_cache_entry *entry)
 {
-	dlf_cache_entry **link = bucket_of(cache, entry->plan, entry->file);
+	dlf_cache_entry **link = bucket_of(cache, entry->plan, entry->file,
+					   entry->part);
 
 	while (*link != entry)
 		link = &(*link)->next_in_bucket;
@@ -137,7 +141,8 @@ void dlf_cache_free(dlf_cache *cache)
 /* ---- the life of an entry ---- */
 
 static enum dlf_cache_found load(dlf_cache *cache, const dlf_plan *plan,
-				 uint64_t file, dlf_cache_entry **out)
+				 uint64_t file, uint64_t part, uint64_t samples,
+				 dlf_cache_entry **out)
 {
 	dlf_cache_entry *entry = calloc(
 		1, sizeof(*entry) + plan->n_fields * sizeof(*entry->arrays));
@@ -146,6 +151,8 @@ static enum dlf_cache_found load(dlf_cache *cache, const dlf_plan *plan,
 		return DLF_CACHE_NONE;
 	entry->plan = plan;
 	entry->file = file;
+	entry->part = part;
+	entry->samples = samples;
 	entry->state = LOADING;
 	entry->pins = 1;
 	insert(cache, entry);
@@ -172,24 +179,39 @@ static enum dlf_cache_found pin(dlf_cache *cache, dlf_cache_entry *entry,
 	return DLF_CACHE_NONE;
 }
 
-enum dlf_cache_found dlf_cache_get(dlf_cache *cache, const dlf_plan *plan,
-				   uint64_t file, dlf_cache_entry **out)
+static enum dlf_cache_found get(dlf_cache *cache, const dlf_plan *plan,
+				uint64_t file, uint64_t part, uint64_t samples,
+				int fits, dlf_cache_entry **out)
 {
 	enum dlf_cache_found found = DLF_CACHE_NONE;
-	int fits = dlf_plan_file_bytes(plan) <= cache->capacity;
 
 	pthread_mutex_lock(&cache->lock);
-	dlf_cache_entry *entry = find(cache, plan, file);
+	dlf_cache_entry *entry = find(cache, plan, file, part);
 	if (entry)
 		found = pin(cache, entry, out);
 	else if (fits)
-		found = load(cache, plan, file, out);
+		found = load(cache, plan, file, part, samples, out);
 	if (found == DLF_CACHE_HIT)
 		cache->stats.hits++;
 	else
 		cache->stats.misses++;
 	pthread_mutex_unlock(&cache->lock);
 	return found;
+}
+
+enum dlf_cache_found dlf_cache_get(dlf_cache *cache, const dlf_plan *plan,
+				   uint64_t file, dlf_cache_entry **out)
+{
+	int fits = dlf_plan_file_bytes(plan) <= cache->capacity;
+
+	return get(cache, plan, file, 0, plan->samples_per_file, fits, out);
+}
+
+enum dlf_cache_found dlf_cache_get_part(dlf_cache *cache, const dlf_plan *plan,
+					uint64_t file, uint64_t part,
+					uint64_t samples, dlf_cache_entry **out)
+{
+	return get(cache, plan, file, part, samples, 1, out);
 }
 
 /* Called locked. */
@@ -257,7 +279,7 @@ void dlf_cache_release(dlf_cache *cache, dlf_cache_entry *entry,
 	entry->taken += samples;
 	if (--entry->pins) {
 		/* somebody else's to decide */
-	} else if (entry->taken >= entry->plan->samples_per_file) {
+	} else if (entry->taken >= entry->samples) {
 		forget(cache, entry);
 		free(entry);
 	} else {

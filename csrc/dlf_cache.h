@@ -26,8 +26,10 @@ typedef struct dlf_cache_array {
 } dlf_cache_array;
 
 typedef struct dlf_cache_entry {
-	const dlf_plan *plan;  /* the key: a file of a plan */
+	const dlf_plan *plan;  /* the key: a file of a plan, or a part of it */
 	uint64_t file;
+	uint64_t part;         /* 0: the file */
+	uint64_t samples;      /* in it, after which it goes */
 	size_t bytes;          /* reserved: the capacities of the buffers */
 	int state;             /* private, like all up to arrays[] */
 	size_t pins;           /* threads that load it, wait for it, or use it */
@@ -64,6 +66,13 @@ enum dlf_cache_found {
 enum dlf_cache_found dlf_cache_get(dlf_cache *cache, const dlf_plan *plan,
 				   uint64_t file, dlf_cache_entry **entry);
 
+/* The same for a part of a file, which holds that many samples; parts are numbered
+ * from 1 on. */
+enum dlf_cache_found dlf_cache_get_part(dlf_cache *cache, const dlf_plan *plan,
+					uint64_t file, uint64_t part,
+					uint64_t samples,
+					dlf_cache_entry **entry);
+
 /* Make room for an array of an entry that is being loaded, and take its buffer
  * from the pool.  DLF_EBUDGET: all that could make room is in use; -ENOMEM. */
 int dlf_cache_reserve(dlf_cache *cache, dlf_cache_entry *entry, size_t field,
@@ -75,7 +84,7 @@ void dlf_cache_publish(dlf_cache *cache, dlf_cache_entry *entry);
 /* It could not be loaded: wake who waits for it, and forget it. */
 void dlf_cache_abandon(dlf_cache *cache, dlf_cache_entry *entry);
 
-/* The caller has taken that many of the file's samples and uses it no more. */
+/* The caller has taken that many of the entry's samples and uses it no more. */
 void dlf_cache_release(dlf_cache *cache, dlf_cache_entry *entry,
 		       uint64_t samples);
 

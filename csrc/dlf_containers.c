@@ -6,12 +6,14 @@
 #include "dlf_archive.h"
 #include "dlf_indexed.h"
 #include "dlf_tfrecord.h"
+#include "dlf_hdf5.h"
 
 static const dlf_container *const containers[] = {
 	&dlf_npy_container,
 	&dlf_npz_container,
 	&dlf_indexed_container,
 	&dlf_tfrecord_container,
+	&dlf_hdf5_container,
 	&dlf_maker_container,
 };
 

@@ -52,6 +52,8 @@ void dlf_io_stats_add(dlf_io_stats *sum, const dlf_io_stats *more)
 	sum->reads += more->reads;
 	sum->files += more->files;
 	sum->fallbacks += more->fallbacks;
+	sum->core_samples += more->core_samples;
+	sum->maker_samples += more->maker_samples;
 	if (more->fallback_reason) {
 		sum->fallback_reason = more->fallback_reason;
 		sum->fallback_errno = more->fallback_errno;
@@ -132,7 +134,7 @@ int dlf_file_open(dlf_file *file, dlf_io *io, const char *path, int flags,
 {
 	/* O_NONBLOCK: opening a FIFO must not wait for a writer. */
 	const int base = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
-	unsigned mask = STATX_TYPE | STATX_SIZE | STATX_MTIME;
+	unsigned mask = STATX_TYPE | STATX_SIZE | STATX_MTIME | STATX_INO;
 	struct statx st;
 	int fd = -EINVAL, refused = 0;
 
@@ -170,6 +172,7 @@ int dlf_file_open(dlf_file *file, dlf_io *io, const char *path, int flags,
 				"is not a regular file");
 	}
 	file->size = st.stx_size;
+	file->inode = st.stx_ino;
 	file->mtime_sec = st.stx_mtime.tv_sec;
 	file->mtime_nsec = st.stx_mtime.tv_nsec;
 	if (refused)

@@ -29,6 +29,8 @@ typedef struct dlf_io_stats {
 	uint64_t fallbacks;    /* files that O_DIRECT was refused for */
 	const char *fallback_reason; /* of the last such; NULL: none */
 	int fallback_errno;
+	uint64_t core_samples;  /* read by the core */
+	uint64_t maker_samples; /* by the plan's maker */
 	uint64_t latency[DLF_LATENCY_BUCKETS];
 } dlf_io_stats;
 
@@ -60,6 +62,7 @@ typedef struct dlf_file {
 	int direct;          /* O_DIRECT is on */
 	uint32_t align;      /* what memory, offset and length must be multiples of */
 	uint64_t size;
+	uint64_t inode;
 	int64_t mtime_sec;   /* to notice a change under our hands */
 	uint32_t mtime_nsec;
 	unsigned generation; /* of the process that opened it */

@@ -276,4 +276,4 @@ static int read_indexed(dlf_task *task, dlf_fault *fault)
 	return rc;
 }
 
-const dlf_container dlf_indexed_container = {"indexed_binary", 1, read_indexed};
+const dlf_container dlf_indexed_container = {"indexed_binary", 1, read_indexed, NULL};

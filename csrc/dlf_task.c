@@ -26,15 +26,20 @@ int dlf_task_run(const dlf_plan *plan, uint64_t file, dlf_target *target,
 
 	task.memory.ctx = &task;
 	dlf_fault_clear(fault);
-	return plan->container->read(&task, fault);
+	int rc = plan->container->read(&task, fault);
+	dlf_io_stats *stats = &worker->io.stats;
+	if (!rc)
+		*(task.by_maker ? &stats->maker_samples : &stats->core_samples) += count;
+	return rc;
 }
 
-static int read_with_maker(dlf_task *task, dlf_fault *fault)
+int dlf_task_by_maker(dlf_task *task, dlf_fault *fault)
 {
+	task->by_maker = 1;
 	return task->plan->read(task, fault);
 }
 
-const dlf_container dlf_maker_container = {"maker", 0, read_with_maker};
+const dlf_container dlf_maker_container = {"maker", 0, dlf_task_by_maker, NULL};
 
 void dlf_loose_free(dlf_loose *loose)
 {

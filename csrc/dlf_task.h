@@ -48,6 +48,7 @@ typedef struct dlf_task {
 	dlf_job *job;
 	dlf_worker *worker;
 	dlf_memory memory;     /* charged to the job */
+	int by_maker;          /* the plan's maker has read it */
 } dlf_task;
 
 struct dlf_container {
@@ -57,6 +58,10 @@ struct dlf_container {
 	 * offset.  What was made loose stays with the places, also after a
 	 * failure. */
 	int (*read)(dlf_task *task, dlf_fault *fault);
+	/* Make a table out of what plan->learn has found out about a file; NULL:
+	 * the container does so by itself. */
+	int (*describe)(const dlf_plan *plan, const void *description,
+			size_t size, dlf_table **table, dlf_fault *fault);
 };
 
 /* Read with plan->read alone. */
@@ -86,6 +91,8 @@ static inline dlf_loose **dlf_task_loose(const dlf_task *task,
 {
 	return &task->target->loose[place->slot * task->plan->n_fields + field];
 }
+/* Read a task with plan->read, whatever the container. */
+int dlf_task_by_maker(dlf_task *task, dlf_fault *fault);
 
 /* A sample's place: in the batch where it is as the plan expects, else in a loose
  * buffer, behind `skip` bytes. */

@@ -269,4 +269,4 @@ static int read_tfrecord(dlf_task *task, dlf_fault *fault)
 	return rc;
 }
 
-const dlf_container dlf_tfrecord_container = {"tfrecord", 1, read_tfrecord};
+const dlf_container dlf_tfrecord_container = {"tfrecord", 1, read_tfrecord, NULL};

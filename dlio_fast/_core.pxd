@@ -75,6 +75,8 @@ cdef extern from "dlf_file.h" nogil:
         uint64_t fallbacks
         const char *fallback_reason
         int fallback_errno
+        uint64_t core_samples
+        uint64_t maker_samples
         uint64_t *latency
     ctypedef struct dlf_io:
         int (*interrupted)() noexcept
@@ -250,8 +252,12 @@ cdef extern from "dlf_read.h" nogil:
                      int checksum, dlf_read **out)
 
 cdef extern from "dlf_plan.h" nogil:
+    ctypedef struct dlf_table:
+        pass
     ctypedef struct dlf_container:
         const char *name
+        int (*describe)(const dlf_plan *plan, const void *description, size_t size, dlf_table **table,
+                        dlf_fault *fault)
     ctypedef struct dlf_field:
         const char *member
         size_t member_len
@@ -284,6 +290,7 @@ cdef extern from "dlf_plan.h" nogil:
         const dlf_field *fields
         size_t n_fields
         int (*read)(dlf_task *task, dlf_fault *fault) noexcept
+        int (*learn)(dlf_task *task, dlf_table **table, dlf_fault *fault) noexcept
         void *maker
     size_t dlf_plan_file_bytes(const dlf_plan *plan)
     void dlf_plan_sample(const dlf_plan *plan, size_t field, dlf_layout *layout)

@@ -22,6 +22,9 @@ cdef class Plan:
         the ring's threads, and returns for each field an array of the samples, (len(task.samples), *shape),
         or a list of arrays that may differ; or it hands them over bit by bit with ``task.put`` and returns
         None. What it raises becomes the failure of these samples.
+
+        Where the container has to be told where a file's samples lie, `reader` has a method ``learn(task)``
+        as well, which returns the bytes of the file's description (see its header in csrc).
     """
 
     cdef dlf_plan plan
@@ -63,7 +66,10 @@ cdef class Plan:
             raise ValueError("the container 'maker' needs a reader")
         self.reader = reader
         self.errors = {}
+        if self.plan.container.describe != NULL and not hasattr(reader, "learn"):
+            raise ValueError(f"the container {container!r} needs a reader that learns where samples lie")
         self.plan.read = read_with_reader
+        self.plan.learn = learn_with_reader
         self.plan.maker = <void *> self
         self.plan.direct = direct
         self.plan.verify = verify
@@ -177,26 +183,53 @@ cdef int read_with_reader(dlf_task *task, dlf_fault *fault) noexcept with gil:
         read_with_plan(task, plan)
         return 0
     except BaseException as error:
-        dlf_fail(fault, DLF_EMAKER, 0, "the reader failed")
-        try:
-            plan.keep_error(task, as_raised(error, plan.path(task.file)))
-        except BaseException:  # no memory for it; Batch.failures() says so
-            pass
+        return reader_failed(task, plan, error, fault)
+
+
+cdef int learn_with_reader(dlf_task *task, dlf_table **table, dlf_fault *fault) noexcept with gil:
+    cdef Plan plan = <Plan> task.plan.maker
+    cdef bytes description
+    try:
+        description = learn_with_plan(task, plan)
+    except BaseException as error:
+        return reader_failed(task, plan, error, fault)
+    return plan.plan.container.describe(&plan.plan, <const char *> description, len(description), table, fault)
+
+
+cdef int reader_failed(dlf_task *task, Plan plan, error, dlf_fault *fault) noexcept:
+    dlf_fail(fault, DLF_EMAKER, 0, "the reader failed")
+    try:
+        plan.keep_error(task, as_raised(error, plan.path(task.file)))
+    except BaseException:  # no memory for it; Batch.failures() says so
+        pass
     return DLF_EMAKER
 
 
 cdef int read_with_plan(dlf_task *task, Plan plan) except -1:
+    cdef Task asked = task_for(task, plan)
+    try:
+        asked.put_all(plan.reader.read(asked))
+    finally:
+        asked.end()
+    return 0
+
+
+cdef bytes learn_with_plan(dlf_task *task, Plan plan):
+    cdef Task asked = task_for(task, plan)
+    try:
+        return plan.reader.learn(asked)
+    finally:
+        asked.end()
+
+
+cdef Task task_for(dlf_task *task, Plan plan):
     cdef Task asked = Task.__new__(Task)
     cdef size_t i
     asked.task = task
     asked.file = task.file
     asked.path = plan.path(task.file)
     asked.samples = [task.places[i].index for i in range(task.count)]
-    try:
-        asked.put_all(plan.reader.read(asked))
-    finally:
-        asked.end()
-    return 0
+    return asked
 
 
 cdef object as_raised(error, path):

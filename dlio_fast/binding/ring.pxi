@@ -326,6 +326,8 @@ cdef dict ring_stats(const dlf_ring_stats *stats, const dlf_cache_stats *cache):
         "reads": stats.io.reads,
         "files": stats.io.files,
         "fallbacks": stats.io.fallbacks,
+        "core_samples": stats.io.core_samples,
+        "library_samples": stats.io.maker_samples,
         "fallback_reason": reason,
         "latency_histogram": [stats.io.latency[i] for i in range(DLF_LATENCY_BUCKETS)],
         "threads": stats.threads,

@@ -182,7 +182,7 @@ class Format(ABC):
 
 
 class Reader(Protocol):
-    """Reads samples in Python; see the core's ``Plan``.
+    """Reads samples in Python; see the core's ``Plan``, which may ask for a second method, ``learn``.
 
     One that keeps something for later batches may have a method ``forget()``, which is called when a pass is
     over, in any thread and also by the collector.
@@ -208,6 +208,7 @@ _BUILT_IN: dict[str, tuple[str, ...]] = {
     "png": (".png",),
     "parquet": (".parquet",),
     "arrow": (".arrow", ".feather"),
+    "hdf5": (".hdf5", ".h5"),
 }
 """Formats of this package, each in the module of its name, and their suffixes."""
 

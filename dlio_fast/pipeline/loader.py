@@ -318,6 +318,7 @@ class Loader:
 
         ``bytes_read`` (from storage, headers included), ``direct_bytes``, ``reads`` (system calls),
         ``files`` opened, ``batches``, ``samples`` and ``skipped_samples`` delivered and left out,
+        ``core_samples`` and ``library_samples`` that were read by the core alone, or by a library in Python,
         ``cache_hits`` and ``cache_misses`` (files of many samples that were, or were not, at hand already),
         ``stall_seconds`` that the consumer waited, ``transform_seconds`` that the threads spent in
         `transform`, ``peak_bytes_in_flight``, ``fallbacks`` from O_DIRECT

@@ -32,6 +32,7 @@ MAX_PENDING = 64
 COUNTERS = (
     "bytes_read", "direct_bytes", "staged_bytes", "reads", "files", "fallbacks", "stall_seconds",
     "batches", "samples", "skipped_samples", "transform_seconds", "cache_hits", "cache_misses",
+    "core_samples", "library_samples",
 )  # fmt: skip
 
 
