@@ -10,15 +10,18 @@ DLIO's layout: ``records_0`` ... ``records_{k-1}``, shaped (samples, ...), and `
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
 
 import numpy as np
 
 from .. import _core
-from .._typing import Array
-from ..errors import SampleError
+from .._typing import Array, Values
+from ..errors import ConfigError, SampleError
 from .base import FieldSpec, FileSpec, Format
 from .hdf5_metadata import Dataset, MetadataFile, h5py, typed_errors
+from .layout import ALIGNMENT
+from .packing import Packer, Packing
 
 
 class Hdf5Format(Format):
@@ -53,6 +56,9 @@ class Hdf5Format(Format):
     def reader(self, spec: FileSpec, cache_bytes: int) -> Hdf5Reader:
         return Hdf5Reader(spec)
 
+    def packer(self, fields: Sequence[FieldSpec], packing: Packing) -> Packer:
+        return Hdf5Packer(fields, packing, self.name)
+
 
 def _field(dataset: Dataset) -> FieldSpec:
     dtype = dataset.dtype
@@ -71,6 +77,40 @@ def _scratch_bytes(dataset: Dataset) -> int:
     if plist.get_layout() != h5py().h5d.CHUNKED:
         return 0
     return 3 * dataset.dtype.itemsize * int(np.prod(plist.get_chunk(), dtype=object))
+
+
+class Hdf5Packer(Packer):
+    """Writes a dataset a field, contiguous, or, to compress them, in chunks of a sample each."""
+
+    compressions = ("none", "gzip", "lzf")
+
+    def __init__(self, fields: Sequence[FieldSpec], packing: Packing, name: str):
+        super().__init__(fields, packing, name)
+        for field in self.fields:
+            try:
+                h5py().h5t.py_create(field.dtype, logical=True)
+            except TypeError as error:
+                raise ConfigError(f"HDF5 cannot hold field {field.name!r}: {error}") from error
+
+    def nbytes(self) -> int:
+        return super().nbytes() + (1 + len(self.fields)) * (ALIGNMENT + 1024)
+
+    def pack(self, samples: Mapping[str, Values], file: IO[bytes]) -> None:
+        options = (
+            {"alignment_threshold": ALIGNMENT, "alignment_interval": ALIGNMENT} if self.packing.align else {}
+        )
+        with h5py().File(file, "w", libver="latest", **options) as out:
+            for name, values in samples.items():
+                array = self.stacked(name, values)
+                out.create_dataset(name, data=array, **self._filters(array))
+
+    def _filters(self, array: Array) -> dict[str, Any]:
+        if self.packing.compression == "none" or not array.size:
+            return {}
+        gzip = self.packing.compression == "gzip"
+        level = {"compression_opts": self.packing.level} if gzip and self.packing.level is not None else {}
+        chunks = (1, *array.shape[1:]) if array.ndim > 1 else array.shape
+        return {"compression": self.packing.compression, "shuffle": True, "chunks": chunks, **level}
 
 
 class Hdf5Reader:
