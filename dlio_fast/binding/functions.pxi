@@ -87,25 +87,47 @@ def parquet_pages(const unsigned char[::1] chunk, path, str column, uint64_t sta
     return pages.unpacked, pages.values, pages.encodings
 
 
-def parquet_column(const unsigned char[::1] chunk, unsigned char[::1] out not None, unsigned stored,
-                   unsigned itemsize, unsigned definition, uint64_t list_size):
-    """Decode a Parquet column chunk of numbers into `out`; see csrc/dlf_column.h.
+def parquet_columns(chunks, columns, unsigned char[::1] out not None):
+    """Decode Parquet column chunks of numbers, without a stop for Python in between; see csrc/dlf_column.h.
 
-    False where it is not of the kind that is decoded here, or malformed; `out` means nothing then.
+    Parameters
+    ----------
+    chunks : sequence of buffers
+    columns : sequence of (place, values, stored, itemsize, definition, list_size)
+        Where in `out` the values of each begin and how many there are, and the rest of a dlf_column.
+    out : writable buffer
+
+    Returns
+    -------
+    list of bool
+        False where a chunk is not of the kind that is decoded here, or malformed: what is at its place in
+        `out` then means nothing.
     """
-    cdef dlf_column column
-    cdef size_t n = chunk.shape[0], size = out.shape[0]
-    cdef int rc
-    if itemsize not in (1, 2, 4, 8) or size % itemsize or definition > 15:
-        raise ValueError(f"{size} bytes of items of {itemsize}, definition level {definition}")
-    if stored != itemsize and not (stored == 4 and itemsize < 4) and not (stored == 0 and itemsize == 1):
-        raise ValueError(f"items of {itemsize} bytes are not stored in {stored}")
-    if not n or not size:
-        return not size
-    column.stored, column.itemsize, column.definition, column.list = stored, itemsize, definition, list_size
+    cdef size_t count = len(chunks), i, room = out.shape[0]
+    cdef uint64_t place, values, size
+    cdef dlf_column *column
+    cdef Py_buffer view
+    cdef uint64_t[:, ::1] jobs = _np.empty((count, 5), _np.uint64)  # address, size, place, values, done
+    cdef unsigned char *to = &out[0] if room else NULL
+    described = bytearray((count + 1) * sizeof(dlf_column))
+    cdef unsigned char[::1] memory = described
+    column = <dlf_column *> &memory[0]
+    for i in range(count):
+        place, values, column[i].stored, column[i].itemsize, column[i].definition, column[i].list = columns[i]
+        size = column[i].itemsize
+        if size not in (1, 2, 4, 8) or column[i].definition > 15 or place > room or values > (room - place) / size:
+            raise ValueError(f"{values} items of {size} bytes at byte {place} of {room}")
+        if column[i].stored != size and not (column[i].stored == 4 and size < 4) \
+                and not (column[i].stored == 0 and size == 1):
+            raise ValueError(f"items of {size} bytes are not stored in {column[i].stored}")
+        PyObject_GetBuffer(chunks[i], &view, PyBUF_SIMPLE)
+        jobs[i, 0], jobs[i, 1], jobs[i, 2], jobs[i, 3] = <size_t> view.buf, view.len, place, values
+        PyBuffer_Release(&view)  # `chunks` keeps the memory
     with nogil:
-        rc = dlf_column_decode(&column, &chunk[0], n, size // itemsize, &out[0])
-    return rc == 0
+        for i in range(count):
+            jobs[i, 4] = 0 == dlf_column_decode(
+                &column[i], <const unsigned char *> <size_t> jobs[i, 0], jobs[i, 1], jobs[i, 3], to + jobs[i, 2])
+    return [jobs[i, 4] == 1 for i in range(count)]
 
 
 ORDERS = {

@@ -249,17 +249,45 @@ cdef int put_fields(dlf_task *task, Plan plan, path, size_t first, size_t count,
     if <size_t> len(fields) != plan.plan.n_fields:
         raise _errors.SampleError(
             f"{path}: {plan.plan.n_fields} fields were asked for, {len(fields)} were decoded", path)
+    cdef dlf_layout layout
+    cdef dlf_fault fault
+    cdef int rc = 0
+    cdef size_t[::1] addresses = _np.zeros(plan.plan.n_fields + 1, _np.uintp)
+    cdef list kept = []
     for f in range(plan.plan.n_fields):
-        found = len(fields[f])
+        values = fields[f]
+        found = len(values)
         if found != count:
             raise _errors.SampleError(
                 f"{path}: {count} samples were asked for, {found} were decoded", path)
-        if isinstance(fields[f], _np.ndarray):
-            put_samples(task, plan, path, f, first, fields[f])
-        else:
+        if not isinstance(values, _np.ndarray):
             for i in range(found):
-                put_samples(task, plan, path, f, first + i, _np.asarray(fields[f][i])[_np.newaxis])
+                put_samples(task, plan, path, f, first + i, _np.asarray(values[i])[_np.newaxis])
+        elif is_like_plan(plan, f, values):
+            values = _np.ascontiguousarray(values)
+            kept.append(values)
+            addresses[f] = address_of(values)
+        else:
+            put_samples(task, plan, path, f, first, values)
+    if not count:
+        return 0
+    dlf_fault_clear(&fault)
+    with nogil:  # once: with many fields, threads would mostly wait for each other
+        for f in range(plan.plan.n_fields):
+            if addresses[f]:
+                dlf_plan_sample(&plan.plan, f, &layout)
+                rc = dlf_task_put(task, first, count, f, &layout, <const void *> addresses[f], &fault)
+                if rc:
+                    break
+    if rc:
+        raise fault_error(path, &fault)
     return 0
+
+
+cdef bint is_like_plan(Plan plan, size_t f, samples) except -1:
+    """Whether samples are as those of the first file."""
+    member, descr, itemsize, shape = plan.keep[2][f]
+    return samples.shape[1:] == shape and not samples.dtype.hasobject and dtype_literal(samples.dtype) == descr
 
 
 def dtype_literal(dtype):
@@ -285,7 +313,7 @@ cdef int put_samples(dlf_task *task, Plan plan, path, size_t f, size_t first, sa
     cdef bytes descr = dtype_literal(samples.dtype)
     cdef size_t count = len(samples), address
     cdef int rc, d
-    cdef bint like_plan = descr == plan.keep[2][f][1] and samples.shape[1:] == plan.keep[2][f][3]
+    cdef bint like_plan = is_like_plan(plan, f, samples)
     if samples.dtype.names is not None and not like_plan:
         raise _errors.SampleError(
             f"{path}: decoded samples have dtype {samples.dtype}, unlike those of the first file", path)

@@ -38,7 +38,7 @@ from .columns import (
     field_spec,
     null_error,
 )
-from .decoding import Block, DecodedFormat
+from .decoding import Block, DecodedFormat, read_extents
 from .generating import Generator
 from .packing import Packer, Packing
 from .ranges import Ranges, joined_extents
@@ -293,7 +293,7 @@ class ArrowFormat(DecodedFormat):
         batch = next((batch for batch in opened.batches(list(kinds)) if batch.rows), None)
         if batch is None or not kinds:
             return {name: tuple(max(n, 0) for n in kind.shape) for name, kind in kinds.items()}
-        data = [memoryview(file.read(*extent)) for extent in batch.extents()]
+        data = read_extents(file, batch.extents())
         values = batch.samples(data, kinds, self.limit or block_limit())
         return {name: of_column[0].shape for name, of_column in zip(kinds, values, strict=True)}
 

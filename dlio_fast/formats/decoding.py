@@ -174,7 +174,7 @@ class BlockReader:
                 known = self._tables.pop(task.file, None)
                 self._tables_held -= known.nbytes if known else 0
             raise FileChangedError(f"{task.path}: the file was replaced since it was first read", task.path)
-        data = [memoryview(task.open().read(*extent)) for extent in extents]
+        data = read_extents(task.open(), extents) if extents else []
         values = self._format.decode(task.path, block, data, self._spec)
         if extents:
             task.open().check_unchanged()
@@ -188,6 +188,13 @@ class BlockReader:
                     f"{task.path}: {len(of_field)} samples where {block.samples} were expected", task.path
                 )
         return values
+
+
+def read_extents(file: _core.File, extents: Sequence[tuple[int, int]]) -> list[memoryview]:
+    """Return the bytes of extents, read together."""
+    buffer, places = file.read_ranges(extents)
+    view = memoryview(buffer)
+    return [view[place : place + nbytes] for place, (_, nbytes) in zip(places, extents, strict=True)]
 
 
 Decode = Callable[[], Sequence[Values]]

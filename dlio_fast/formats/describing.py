@@ -107,7 +107,7 @@ def describe_samples(format: Format, path: str, *, direct: bool, verify: bool) -
     if isinstance(format, DecodedFormat):
         with _core.File(path, shared_pool(), direct=direct) as file:
             blocks = format.blocks(file, spec)
-        info.blocks = [BlockInfo(block.samples, list(block.extents)) for block in blocks]
+        info.blocks = [BlockInfo(block.samples, list(format.extents(block, spec))) for block in blocks]
     state = "ok" if verify else "unchecked"
     try:
         for _ in read_samples(format, path, spec, direct=direct) if verify else ():

@@ -21,7 +21,7 @@ from typing import IO
 import numpy as np
 
 from .. import _core
-from .._typing import Array, Values
+from .._typing import Values
 from ..config import Config
 from ..config.data import DatasetSection
 from ..errors import DataError, FormatError, UnsupportedError
@@ -42,7 +42,7 @@ from .columns import (
     configured_columns,
     field_spec,
 )
-from .decoding import Block, DecodedFormat
+from .decoding import Block, DecodedFormat, read_extents
 from .generating import Generator
 from .packing import Packer, Packing
 from .parquet_footer import Chunk, Footer, RowGroup, Wanted
@@ -50,6 +50,8 @@ from .ranges import Ranges, joined_extents
 
 GROUP_ROWS, GROUP_BYTES = 1024, 64 << 20
 """Of the row groups that are written: DLIO's ``row_group_size``, and what is read at once."""
+
+ALIGNMENT = 64
 
 HEADER_LIMIT = 1 << 20
 """Longest string and list in a page's header."""
@@ -75,30 +77,38 @@ def _decode(
 ) -> list[Values]:
     """Return the samples of a row group's columns out of the bytes of their extents."""
     ranges = Ranges(group.footer.path, group.footer.size, _extents(chunks), data)
-    found: dict[str, Values] = {}
-    rest = []
-    for column, chunk in zip(columns, chunks, strict=True):
-        values = _decode_numbers(group, column, chunk, ranges.slice(chunk.start, chunk.nbytes))
-        if values is None:
-            rest.append((column, chunk))
-        else:
-            found[column.name] = values
+    found = _decode_numbers(group, columns, chunks, ranges)
+    rest = [pair for pair in zip(columns, chunks, strict=True) if pair[0].name not in found]
     if rest:
         found |= _decode_by_pyarrow(group, rest, ranges)
     return [found[column.name] for column in columns]
 
 
-def _decode_numbers(group: RowGroup, column: Wanted, chunk: Chunk, data: memoryview) -> Array | None:
-    """Return the samples of a column that the core can decode; None: pyarrow has to look at it."""
-    numbers = column.numbers
-    if numbers is None or not chunk.values or chunk.codec != "UNCOMPRESSED":
-        return None
-    if chunk.values != group.rows * (numbers.list_size or 1):
-        return None
-    memory = shared_pool().get(chunk.values * numbers.itemsize)
-    if not _core.parquet_column(data, memory, *numbers):
-        return None
-    return np.frombuffer(memoryview(memory), column.kind.dtype).reshape(group.rows, *column.kind.shape)
+def _decode_numbers(
+    group: RowGroup, columns: Sequence[Wanted], chunks: Sequence[Chunk], ranges: Ranges
+) -> dict[str, Values]:
+    """Return the samples of those columns that the core can decode; pyarrow has to look at the others."""
+    names, data, jobs, room = [], [], [], 0
+    for column, chunk in zip(columns, chunks, strict=True):
+        numbers = column.numbers
+        if numbers is None or not chunk.values or chunk.codec != "UNCOMPRESSED":
+            continue
+        if chunk.values == group.rows * (numbers.list_size or 1):
+            names.append(column)
+            data.append(ranges.slice(chunk.start, chunk.nbytes))
+            jobs.append((room, chunk.values, *numbers))
+            room += -(-chunk.values * numbers.itemsize // ALIGNMENT) * ALIGNMENT
+    if not room:
+        return {}
+    memory = memoryview(shared_pool().get(room))
+    decoded = _core.parquet_columns(data, jobs, memory)
+    return {
+        column.name: np.frombuffer(memory, column.kind.dtype, values, place).reshape(
+            group.rows, *column.kind.shape
+        )
+        for column, (place, values, *_), done in zip(names, jobs, decoded, strict=True)
+        if done
+    }
 
 
 def _decode_by_pyarrow(
@@ -219,7 +229,7 @@ class ParquetFormat(DecodedFormat):
         if group is None or not columns:
             return {column.name: tuple(max(n, 0) for n in column.kind.shape) for column in columns}
         chunks = self._checked(group, columns)
-        data = [memoryview(file.read(*extent)) for extent in _extents(chunks)]
+        data = read_extents(file, _extents(chunks))
         values = _decode(group, columns, chunks, data)
         return {column.name: of[0].shape for column, of in zip(columns, values, strict=True)}
 

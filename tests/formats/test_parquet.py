@@ -310,7 +310,8 @@ def test_the_core_decodes_plain_numbers_as_pyarrow_does(
         start = chunk.dictionary_page_offset or chunk.data_page_offset
         data = path.read_bytes()[start : start + chunk.total_compressed_size]
         out = np.empty(chunk.num_values, dtype)
-        decoded = _core.parquet_column(data, out.view("u1"), stored, out.itemsize, levels, size or 0)
+        job = (0, len(out), stored, out.itemsize, levels, size or 0)
+        [decoded] = _core.parquet_columns([data], [job], out.view("u1"))
         # pyarrow writes booleans of its version 2 pages in runs, which are left to it.
         assert decoded or (dtype == "?" and version == "2.0")
         if decoded:
@@ -325,4 +326,4 @@ def test_compressed_and_nullable_columns_are_left_to_pyarrow(tmp_path):
     chunk = pq.read_metadata(tmp_path / "t.parquet").row_group(0).column(0)
     data = (tmp_path / "t.parquet").read_bytes()[chunk.dictionary_page_offset :]
     out = np.empty(16, np.uint8)
-    assert not _core.parquet_column(data[: chunk.total_compressed_size], out, 8, 8, 1, 0)
+    assert _core.parquet_columns([data[: chunk.total_compressed_size]], [(0, 2, 8, 8, 1, 0)], out) == [False]
