@@ -1,131 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Thrift's compact protocol, as far as Parquet's PageHeader needs it:
+ * PageHeader of
  * https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
- * https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
  */
 #include "dlf_pages.h"
 
 #include <string.h>
 
-#define MAX_DEPTH 8
-
-enum { STOP, TRUE_, FALSE_, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP,
-       STRUCT };
-
-typedef struct reader {
-	const unsigned char *at, *end;
-	int bad;
-} reader;
-
-static unsigned byte(reader *r)
-{
-	if (r->at == r->end) {
-		r->bad = 1;
-		return 0;
-	}
-	return *r->at++;
-}
-
-static uint64_t varint(reader *r)
-{
-	uint64_t value = 0;
-
-	for (int shift = 0; shift < 64; shift += 7) {
-		unsigned b = byte(r);
-
-		value |= (uint64_t)(b & 0x7f) << shift;
-		if (!(b & 0x80))
-			return value;
-	}
-	r->bad = 1;
-	return 0;
-}
-
-static int64_t number(reader *r)
-{
-	uint64_t zigzag = varint(r);
-
-	return (int64_t)(zigzag >> 1) ^ -(int64_t)(zigzag & 1);
-}
-
-static void skip_bytes(reader *r, uint64_t n)
-{
-	if (n > (uint64_t)(r->end - r->at))
-		r->bad = 1;
-	else
-		r->at += n;
-}
-
-/* The type of the next field of a structure, its number into *id; STOP at the end. */
-static unsigned next_field(reader *r, int64_t *id)
-{
-	unsigned head = byte(r);
-
-	if (r->bad || !(head & 0x0f))
-		return STOP;
-	*id = head >> 4 ? *id + (head >> 4) : number(r);
-	return head & 0x0f;
-}
-
-static void skip(reader *r, unsigned type, int depth);
-
-static void skip_struct(reader *r, int depth)
-{
-	int64_t id = 0;
-
-	for (unsigned type; !r->bad && (type = next_field(r, &id)) != STOP;)
-		skip(r, type, depth);
-}
-
-/* An element of a list takes at least a byte, but for booleans' and structures' sake it
- * is only the reader's end that bounds the loop. */
-static void skip_list(reader *r, int depth)
-{
-	unsigned head = byte(r);
-	uint64_t count = head >> 4 == 15 ? varint(r) : head >> 4;
-
-	for (; count && !r->bad; count--) {
-		unsigned type = head & 0x0f;
-
-		if (type == TRUE_ || type == FALSE_)
-			byte(r);
-		else
-			skip(r, type, depth);
-	}
-}
-
-static void skip(reader *r, unsigned type, int depth)
-{
-	if (depth >= MAX_DEPTH) {
-		r->bad = 1;
-		return;
-	}
-	switch (type) {
-	case TRUE_: case FALSE_: break;
-	case BYTE: byte(r); break;
-	case I16: case I32: case I64: varint(r); break;
-	case DOUBLE: skip_bytes(r, 8); break;
-	case BINARY: skip_bytes(r, varint(r)); break;
-	case LIST: case SET: skip_list(r, depth + 1); break;
-	case STRUCT: skip_struct(r, depth + 1); break;
-	default: r->bad = 1; /* a map: Parquet's page headers have none */
-	}
-}
+#include "dlf_thrift.h"
 
 /* A structure of numbers: field i of it, where it is an i32, into *numbers[i - 1]. */
-static void read_numbers(reader *r, int64_t *const *numbers, int64_t count)
+static void read_numbers(dlf_thrift *r, int64_t *const *numbers, int64_t count)
 {
 	int64_t id = 0;
 
-	for (unsigned type; !r->bad && (type = next_field(r, &id)) != STOP;)
-		if (type == I32 && id >= 1 && id <= count && numbers[id - 1])
-			*numbers[id - 1] = number(r);
+	for (unsigned type; !r->bad && (type = dlf_thrift_field(r, &id)) != DLF_THRIFT_STOP;)
+		if (type == DLF_THRIFT_I32 && id >= 1 && id <= count && numbers[id - 1])
+			*numbers[id - 1] = dlf_thrift_number(r);
 		else
-			skip(r, type, 1);
+			dlf_thrift_skip(r, type);
 }
 
-static void read_header(reader *r, dlf_page *page)
+static void read_header(dlf_thrift *r, dlf_page *page)
 {
 	int64_t *const head[] = {&page->type, &page->unpacked, &page->packed,
 				 &page->crc};
@@ -138,16 +34,16 @@ static void read_header(reader *r, dlf_page *page)
 				    &page->level_bytes[1]};
 	int64_t id = 0;
 
-	for (unsigned type; !r->bad && (type = next_field(r, &id)) != STOP;)
-		if (type == I32 && id >= 1 && id <= 4) {
-			*head[id - 1] = number(r);
+	for (unsigned type; !r->bad && (type = dlf_thrift_field(r, &id)) != DLF_THRIFT_STOP;)
+		if (type == DLF_THRIFT_I32 && id >= 1 && id <= 4) {
+			*head[id - 1] = dlf_thrift_number(r);
 			page->has_crc |= id == 4;
-		} else if (type == STRUCT && (id == 5 || id == 7)) {
+		} else if (type == DLF_THRIFT_STRUCT && (id == 5 || id == 7)) {
 			read_numbers(r, data, 4);
-		} else if (type == STRUCT && id == 8) {
+		} else if (type == DLF_THRIFT_STRUCT && id == 8) {
 			read_numbers(r, data_v2, 6);
 		} else {
-			skip(r, type, 0);
+			dlf_thrift_skip(r, type);
 		}
 }
 
@@ -159,7 +55,7 @@ static int in_range(int64_t value)
 const char *dlf_page_next(const unsigned char **at, const unsigned char *end,
 			  dlf_page *page)
 {
-	reader r = {*at, end, 0};
+	dlf_thrift r = {*at, end, 0};
 
 	*page = (dlf_page){-1, -1, -1, 0, -1, 0, 0, {-1, -1}, {-1, -1}, NULL};
 	read_header(&r, page);
@@ -170,7 +66,7 @@ const char *dlf_page_next(const unsigned char **at, const unsigned char *end,
 		return "the page header lacks what it must say, or has a size that "
 		       "cannot be";
 	page->body = r.at;
-	skip_bytes(&r, (uint64_t)page->packed);
+	dlf_thrift_skip_bytes(&r, (uint64_t)page->packed);
 	if (r.bad)
 		return "the page reaches beyond its column chunk";
 	*at = r.at;

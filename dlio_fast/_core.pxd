@@ -112,6 +112,12 @@ cdef extern from "dlf_pages.h" nogil:
     int dlf_pages_scan(const unsigned char *chunk, size_t n, uint64_t start, uint64_t values, dlf_pages *pages,
                        dlf_fault *fault)
 
+cdef extern from "dlf_footer.h" nogil:
+    enum:
+        DLF_CHUNK_NUMBERS
+    int dlf_footer_read(const unsigned char *footer, size_t n, uint64_t groups, uint64_t columns, int64_t *rows,
+                        int64_t *chunks, dlf_fault *fault)
+
 cdef extern from "dlf_column.h" nogil:
     ctypedef struct dlf_column:
         unsigned stored

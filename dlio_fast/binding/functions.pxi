@@ -63,6 +63,32 @@ def fill(unsigned char[::1] out not None, uint64_t seed, uint64_t stream=0, uint
             dlf_fill(&out[0], n, seed, stream, offset, <dlf_fill_kind> kind)
 
 
+def parquet_footer(const unsigned char[::1] footer, path, uint64_t groups, uint64_t columns):
+    """Read where a Parquet file's column chunks lie; see csrc/dlf_footer.h.
+
+    Returns
+    -------
+    (numpy.ndarray, numpy.ndarray)
+        Rows of each row group, and of each chunk codec, values, bytes unpacked and packed, offsets of data and
+        dictionary, whether it lies in another file; int64, shapes (groups,) and (groups, columns, 7).
+    """
+    cdef dlf_fault fault
+    cdef size_t n = footer.shape[0]
+    cdef int rc = DLF_EFORMAT
+    dlf_fault_clear(&fault)
+    if not columns or groups <= n // columns:  # each takes a byte at least
+        rows = _np.empty(groups, _np.int64)
+        chunks = _np.empty((groups, columns, DLF_CHUNK_NUMBERS), _np.int64)
+        if not n:
+            rc = 0 if not groups else DLF_EFORMAT
+        else:
+            rc = dlf_footer_read(&footer[0], n, groups, columns, <int64_t *> address_of(rows),
+                                 <int64_t *> address_of(chunks), &fault)
+    if rc:
+        raise _errors.FormatError(f"{path}: the footer is malformed (at its byte {fault.offset})", path)
+    return rows, chunks
+
+
 def parquet_pages(const unsigned char[::1] chunk, path, str column, uint64_t start, uint64_t values):
     """Look through the pages of a Parquet column chunk, which begins at a byte of its file.
 

@@ -22,6 +22,8 @@ no value of these dtypes that says "none".
 from __future__ import annotations
 
 import re
+import struct
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -49,6 +51,9 @@ PAYLOAD_COLUMN = "data"
 """The payload of DLIO's files without configured columns."""
 
 BYTES = np.dtype(np.uint8)
+
+MOST_DIMS, LARGEST_SAMPLE = 32, 1 << 40
+"""Dimensions and bytes of a sample of a fixed shape."""
 
 COPIED = 256
 """Bytes of a dictionary's value that is written out for each row that has it."""
@@ -88,15 +93,16 @@ def kind_of(type: ArrowType) -> Kind | None:
         inner = kind_of(type.value_type if types.is_dictionary(type) else type.storage_type)
         return inner and replace(inner, plain=False)
     if types.is_fixed_size_binary(type):
-        return Kind(BYTES, (type.byte_width,))
+        return _sized(BYTES, type.byte_width)
     if _is_bytes(type):
         return Kind(BYTES, (-1,))
     if types.is_fixed_size_list(type) or _is_list(type):
         items = kind_of(type.value_type)
         if items is None or items.varies or types.is_dictionary(type.value_type):
             return None
-        size = type.list_size if types.is_fixed_size_list(type) else -1
-        return Kind(items.dtype, (size, *items.shape))
+        if types.is_fixed_size_list(type):
+            return _sized(items.dtype, type.list_size, *items.shape)
+        return Kind(items.dtype, (-1, *items.shape))
     if types.is_integer(type) or types.is_floating(type):
         return Kind(np.dtype(type.to_pandas_dtype()), plain=True)
     if types.is_boolean(type):
@@ -110,6 +116,12 @@ def kind_of(type: ArrowType) -> Kind | None:
     if types.is_date(type):
         return Kind(np.dtype("M8[D]" if types.is_date32(type) else "M8[ms]"))
     return None
+
+
+def _sized(dtype: np.dtype[Any], *shape: int) -> Kind | None:
+    """Return samples of a fixed shape, unless it is one that a damaged schema has."""
+    kind = Kind(dtype, shape)
+    return kind if min(shape) >= 0 and len(shape) <= MOST_DIMS and kind.nbytes <= LARGEST_SAMPLE else None
 
 
 def is_bytes(type: ArrowType) -> bool:
@@ -137,11 +149,10 @@ class _HasNulls(Exception):
 def column_samples(path: str, chunks: Sequence[ArrowArray], kind: Kind, name: str, where: str) -> Values:
     """Return the samples of a column, of which there is a chunk; UnsupportedError where it has a null."""
     try:
-        if len(chunks) > 1:
-            return _joined([samples_of(chunk) for chunk in chunks])
-        if kind.plain and not chunks[0].null_count:
+        if kind.plain and len(chunks) == 1 and not chunks[0].null_count:
             return np.asarray(chunks[0].to_numpy())
-        return samples_of(chunks[0])
+        found = [samples_of(chunk) for chunk in chunks]
+        return found[0] if len(found) == 1 else _joined(found)
     except _HasNulls:
         raise null_error(path, name, where) from None
 
@@ -260,21 +271,22 @@ class Columns:
         UnsupportedError
             It cannot be a field.
         """
-        kinds = {
-            column.name: kind_of(column.type) for column in schema if schema.names.count(column.name) == 1
-        }
+        with arrow_errors(path, "the schema"):  # names need not be text
+            names = Counter(schema.names)
+            kinds = {column.name: kind_of(column.type) for column in schema if names[column.name] == 1}
+            shown_types = {column.name: str(column.type) for column in schema}
         usable = {name: kind for name, kind in kinds.items() if kind}
         wanted = [*self.configured] or [*usable] if fields is None else [*fields]
         wanted = [self._name(path, name, usable) if isinstance(name, Role) else name for name in wanted]
         for name in wanted:
-            if name not in schema.names:
-                shown = ", ".join(schema.names[:20]) or "none"
+            if name not in names:
+                shown = ", ".join([*names][:20]) or "none"
                 raise MemberError(f"{path}: no column {name!r}; it has {shown}", path, name)
             if name not in kinds:
                 raise MemberError(f"{path}: several columns are called {name!r}", path, name)
             if name not in usable:
                 raise UnsupportedError(
-                    f"{path}: column {name!r} of type {schema.field(name).type} cannot be an array: choose "
+                    f"{path}: column {name!r} of type {shown_types[name]} cannot be an array: choose "
                     f"others with fields=",
                     path, name,
                 )  # fmt: skip
@@ -363,7 +375,15 @@ def arrow_errors(path: str, what: str, member: str | None = None) -> Iterator[No
         raise UnsupportedError(
             f"{path}: {what} cannot be decoded: {_one_line(error)}", path, member
         ) from error
-    except (pa.ArrowException, OSError, ValueError, KeyError, IndexError, OverflowError) as error:
+    except (
+        pa.ArrowException,
+        OSError,
+        ValueError,
+        KeyError,
+        IndexError,
+        OverflowError,
+        struct.error,
+    ) as error:
         text = _one_line(error)
         kind = ChecksumError if re.search(r"\bCRC\b", text) else FormatError
         raise kind(f"{path}: {what} is malformed: {text}", path, member) from error

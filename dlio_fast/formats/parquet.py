@@ -45,7 +45,7 @@ from .columns import (
 from .decoding import Block, DecodedFormat, read_extents
 from .generating import Generator
 from .packing import Packer, Packing
-from .parquet_footer import Chunk, Footer, RowGroup, Wanted
+from .parquet_footer import UNCOMPRESSED, Chunk, Footer, RowGroup, Wanted
 from .ranges import Ranges, joined_extents
 
 GROUP_ROWS, GROUP_BYTES = 1024, 64 << 20
@@ -91,7 +91,7 @@ def _decode_numbers(
     names, data, jobs, room = [], [], [], 0
     for column, chunk in zip(columns, chunks, strict=True):
         numbers = column.numbers
-        if numbers is None or not chunk.values or chunk.codec != "UNCOMPRESSED":
+        if numbers is None or not chunk.values or chunk.codec != UNCOMPRESSED:
             continue
         if chunk.values == group.rows * (numbers.list_size or 1):
             names.append(column)
@@ -129,6 +129,11 @@ def _decode_by_pyarrow(
                 _read(group, ranges, [column], repeated)
         raise
     read = {name: of.chunks for name, of in zip(table.column_names, table.itercolumns(), strict=True)}
+    for column in columns:
+        if not column.kind.plain:
+            with arrow_errors(path, f"column {column.name!r} of {where}", column.name):
+                for array in read[column.name]:  # pyarrow does not look at the numbers in a dictionary
+                    array.validate(full=True)
     return {c.name: column_samples(path, read[c.name], c.kind, c.name, where) for c in columns}
 
 

@@ -15,6 +15,9 @@ MAGIC, ENCRYPTED = b"PAR1", b"PARE"
 TAIL = 64 << 10
 """Bytes at the end of a file that are read at once: most footers fit."""
 
+UNCOMPRESSED, LAST_CODEC = 0, 7
+"""CompressionCodec, up to LZ4_RAW."""
+
 METADATA_FACTOR = 10
 """How much larger pyarrow's footers are in memory than in the file, about."""
 
@@ -39,7 +42,7 @@ class Chunk(NamedTuple):
     values: int
     unpacked: int
     decoded: int
-    codec: str
+    codec: int
 
 
 class Numbers(NamedTuple):
@@ -76,7 +79,9 @@ class Footer:
             self.schema = opened.schema_arrow
         if sum(map(_leaves, self.schema.types)) != self.metadata.num_columns:
             raise FormatError(f"{self.path}: the footer's two schemas disagree", self.path)
-        self.nbytes = METADATA_FACTOR * len(tail)
+        groups = self.metadata.num_row_groups
+        self.rows, self.chunks = _core.parquet_footer(tail, self.path, groups, self.metadata.num_columns)
+        self.nbytes = METADATA_FACTOR * len(tail) + self.chunks.nbytes
 
     def wanted(self, kinds: dict[str, Kind]) -> list[Wanted]:
         """Find columns among Parquet's own, which are the leaves of Arrow's."""
@@ -93,53 +98,44 @@ class Footer:
 
     def row_groups(self) -> list[RowGroup]:
         """The row groups, in order."""
-        with arrow_errors(self.path, "the footer"):
-            return [RowGroup(self, i) for i in range(self.metadata.num_row_groups)]
+        return [RowGroup(self, i, rows) for i, rows in enumerate(self.rows.tolist())]
 
 
 class RowGroup:
     """One row group of a file."""
 
-    def __init__(self, footer: Footer, index: int):
-        self.footer, self.index = footer, index
+    def __init__(self, footer: Footer, index: int, rows: int):
+        self.footer, self.index, self.rows = footer, index, rows
         self.found: list[Chunk] | None = None  # for who decodes what has just been read
-        self.rows: int = footer.metadata.row_group(index).num_rows
-        if self.rows < 0:
-            raise FormatError(f"{footer.path}: row group {index} has {self.rows} rows", footer.path)
 
     def chunks(self, columns: Sequence[Wanted]) -> list[Chunk]:
         """Find the chunks of columns; FormatError where the footer says what cannot be."""
-        with arrow_errors(self.footer.path, "the footer"):
-            group = self.footer.metadata.row_group(self.index)
-            return [self._chunk(group.column(column.leaf), column) for column in columns]
+        told = self.footer.chunks[self.index, [column.leaf for column in columns]].tolist()
+        return [self._chunk(numbers, column) for numbers, column in zip(told, columns, strict=True)]
 
-    def _chunk(self, chunk: Any, column: Wanted) -> Chunk:
+    def _chunk(self, told: list[int], column: Wanted) -> Chunk:
+        codec, values, unpacked, nbytes, start, first, elsewhere = told
         kind = column.kind
-        start, first = chunk.data_page_offset, chunk.dictionary_page_offset
-        if first is not None and 0 < first < start:
+        if 0 < first < start:
             start = first
-        nbytes, values, unpacked = (
-            chunk.total_compressed_size,
-            chunk.num_values,
-            chunk.total_uncompressed_size,
-        )
-        if chunk.file_path:
+        if elsewhere > 0:
             raise UnsupportedError(
                 f"{self.footer.path}: column {column.name!r} lies in another file",
-                self.footer.path,
-                column.name,
-            )
+                self.footer.path, column.name,
+            )  # fmt: skip
         if min(start, nbytes) < 0 or start + nbytes > self.footer.size:
             raise self._wrong(column, f"lie at bytes {start} to {start + nbytes} of {self.footer.size}")
-        if values < 0 or unpacked < 0 or (not kind.shape and values != self.rows):
+        if min(values, unpacked) < 0 or (not kind.shape and values != self.rows):
             raise self._wrong(column, f"hold {values} values of {unpacked} bytes in {self.rows} rows")
+        if not 0 <= codec <= LAST_CODEC:
+            raise self._wrong(column, f"be compressed by codec {codec}")
         if column.is_bytes:
             decoded = unpacked + 12 * values  # indices, offsets
         elif kind.shape:
             decoded = max(values * (kind.dtype.itemsize + 4), self.rows * kind.nbytes)  # levels
         else:
             decoded = values * kind.dtype.itemsize
-        return Chunk(column.name, start, nbytes, values, unpacked, decoded, chunk.compression)
+        return Chunk(column.name, start, nbytes, values, unpacked, decoded, codec)
 
     def _wrong(self, column: Wanted, what: str) -> FormatError:
         return FormatError(

@@ -40,6 +40,7 @@ void test_permute(void);
 void test_order(void);
 void test_pages(void);
 void test_column(void);
+void test_footer(void);
 void test_inflate(void);
 void test_npy(void);
 void test_zip(void);

@@ -17,7 +17,7 @@ static const struct {
 } tests[] = {
 	{"crc", test_crc},     {"fill", test_fill}, {"permute", test_permute},
 	{"order", test_order}, {"pages", test_pages},
-	{"column", test_column},
+	{"column", test_column}, {"footer", test_footer},
 	{"inflate", test_inflate}, {"npy", test_npy}, {"zip", test_zip},
 	{"pool", test_pool},   {"file", test_file}, {"ring", test_ring},
 	{"cache", test_cache}, {"batch", test_batch}, {"task", test_task},

@@ -181,3 +181,17 @@ def test_damaged_files_are_read_or_refused_with_their_name(tmp_path, codec, stre
         dataset.__getitems__(range(min(len(dataset), 100)))
     except DataError as error:
         assert "damaged.arrow" in str(error)
+
+
+def test_every_byte_of_a_schema_may_be_wrong(tmp_path):
+    path = tmp_path / "damaged.arrow"
+    write(GOOD.select(["n", "v"]), path, stream=True)
+    image = path.read_bytes()
+    for at in range(8 + int.from_bytes(image[4:8], "little")):
+        for byte in (0, 0x7F, 0xFF):
+            path.write_bytes(image[:at] + bytes([byte]) + image[at + 1 :])
+            try:
+                dataset = df.Dataset.from_files(path)
+                dataset.__getitems__(range(min(len(dataset), 50)))
+            except DataError as error:
+                assert "damaged.arrow" in str(error)

@@ -327,3 +327,29 @@ def test_compressed_and_nullable_columns_are_left_to_pyarrow(tmp_path):
     data = (tmp_path / "t.parquet").read_bytes()[chunk.dictionary_page_offset :]
     out = np.empty(16, np.uint8)
     assert _core.parquet_columns([data[: chunk.total_compressed_size]], [(0, 2, 8, 8, 1, 0)], out) == [False]
+
+
+def test_every_byte_of_a_footer_may_be_wrong(tmp_path):
+    path = tmp_path / "damaged.parquet"
+    pq.write_table(GOOD.select(["n", "w"]), path, row_group_size=30, store_schema=False)
+    image = path.read_bytes()
+    for at in range(len(image) - int.from_bytes(image[-8:-4], "little") - 8, len(image)):
+        for byte in (0, 0x7F, 0xFF):
+            path.write_bytes(image[:at] + bytes([byte]) + image[at + 1 :])
+            try:
+                dataset = df.Dataset.from_files(path)
+                dataset.__getitems__(range(min(len(dataset), 50)))
+            except df.errors.DataError as error:
+                assert "damaged.parquet" in str(error)
+
+
+def test_numbers_beyond_a_dictionary_are_refused(tmp_path):
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"w": ["a", "b"] * 50}), path, compression="none")
+    image = bytearray(path.read_bytes())
+    at = pq.read_metadata(path).row_group(0).column(0).data_page_offset
+    begin = image.index(b"\xaa" * 12, at)  # a bit each, 0 and 1 in turn
+    image[begin - 2] = 2  # of two bits each, then: 2
+    path.write_bytes(image)
+    with pytest.raises(FormatError, match=r"t.parquet: column 'w' (of|in) row group 0"):
+        df.Dataset.from_files(path)[0]
