@@ -212,7 +212,7 @@ static int read_field(reading *r, const dlf_plan *plan, size_t f,
 {
 	const dlf_field *wanted = &plan->fields[f];
 	dlf_layout *layout = &field->layout;
-	uint64_t kind, nbytes;
+	uint64_t kind, nbytes = 0;
 	int rc = take(r, &kind, 1);
 
 	if (!rc && kind > CHUNKED)
