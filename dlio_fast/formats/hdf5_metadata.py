@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
@@ -79,6 +80,18 @@ def _access() -> Any:
     return fapl
 
 
+_one_at_a_time = threading.Lock()
+"""h5py lets one thread in at a time anyway; so whole visits exclude one another, at no cost."""
+
+
+def _forget_inherited() -> None:
+    global _one_at_a_time
+    _one_at_a_time = threading.Lock()  # a thread of the parent's may hold it for ever
+
+
+os.register_at_fork(after_in_child=_forget_inherited)
+
+
 @lru_cache(maxsize=256)
 def _type_of(dtype: np.dtype[Any]) -> Any:
     return h5py().h5t.py_create(dtype, logical=True)
@@ -100,12 +113,21 @@ class Dataset:
         self._type = id.get_type()
         self.dtype: np.dtype[Any] = self._type.dtype
         self.shape: tuple[int, ...] = id.shape
+
+    def check(self) -> None:
+        """Raise where it cannot give samples."""
+        file, name = self.file, self.name
         if not self.shape:
             raise SampleError(
                 f"{file.path}: {name!r} is a scalar, without a first axis for samples", file.path, name
             )
         if self.dtype.hasobject:
             raise UnsupportedError(f"{file.path}: {name!r} has items of variable length", file.path, name)
+
+    def close(self) -> None:
+        """Let go of what is open in the file."""
+        self._type.close()
+        self.id.close()
 
     def is_plain(self) -> bool:
         """Whether its bytes are those of the numpy array: the very type that h5py has numpy's read into."""
@@ -242,23 +264,39 @@ class MetadataFile:
 
     def __init__(self, path: str):
         self.path = path
-        h5 = h5py()
-        with typed_errors(path):
-            mode = os.stat(path).st_mode  # opening a FIFO would wait for ever
-            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-                raise NotRegularFileError(f"{path}: is not a regular file", path)
-            self.id = h5.h5f.open(os.fsencode(path), h5.h5f.ACC_RDONLY, fapl=_access())
-            self._fd = self.id.get_vfd_handle()
-            status = os.fstat(self._fd)
-            self.size, self.inode, self.mtime_ns = status.st_size, status.st_ino, status.st_mtime_ns
-            self.name: bytes = h5.h5f.get_name(self.id)
-            self.has_userblock = self.id.get_create_plist().get_userblock() != 0
+        self._datasets: list[Dataset] = []
 
     def __enter__(self) -> MetadataFile:
+        _one_at_a_time.acquire()
+        try:
+            with typed_errors(self.path):
+                self._open()
+        except BaseException:
+            _one_at_a_time.release()
+            raise
         return self
 
+    def _open(self) -> None:
+        h5 = h5py()
+        mode = os.stat(self.path).st_mode  # opening a FIFO would wait for ever
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise NotRegularFileError(f"{self.path}: is not a regular file", self.path)
+        self.id = h5.h5f.open(os.fsencode(self.path), h5.h5f.ACC_RDONLY, fapl=_access())
+        self._fd = self.id.get_vfd_handle()
+        status = os.fstat(self._fd)
+        self.size, self.inode, self.mtime_ns = status.st_size, status.st_ino, status.st_mtime_ns
+        self.name: bytes = h5.h5f.get_name(self.id)
+        self.has_userblock = self.id.get_create_plist().get_userblock() != 0
+
     def __exit__(self, *exc: object) -> None:
-        self.id.close()
+        try:
+            # Not left to the closing of the file: HDF5 1.14 crashes where another thread, or a virtual
+            # dataset, has the same file open.
+            for dataset in self._datasets:
+                dataset.close()
+            self.id.close()
+        finally:
+            _one_at_a_time.release()
 
     def check_unchanged(self) -> None:
         """Raise FileChangedError if size or modification time differ from those at opening."""
@@ -291,7 +329,14 @@ class MetadataFile:
                 f"{self.path}: no dataset {name!r}; it has {', '.join(self.names()) or 'none'}",
                 self.path, name,
             ) from None  # fmt: skip
-        return Dataset(self, name, id)
+        try:
+            opened = Dataset(self, name, id)
+        except BaseException:
+            id.close()
+            raise
+        self._datasets.append(opened)
+        opened.check()
+        return opened
 
     def datasets(self, names: Sequence[str] | None) -> list[Dataset]:
         """Open those, by default all at the top; they hold the same number of samples, or SampleError."""
