@@ -126,8 +126,8 @@ def test_an_absent_format_follows_the_files(tmp_path):
 
 
 def test_a_format_that_cannot_be_read_says_which_can(folder):
-    with pytest.raises(ConfigError, match="'hdf5' is not supported; supported: npz, npy"):
-        df.Dataset(config(folder, format="hdf5"))
+    with pytest.raises(ConfigError, match="'hdf5_opt' is not supported; supported: npz, npy"):
+        df.Dataset(config(folder, format="hdf5_opt"))
 
 
 def test_the_files_shape_wins_over_the_configs(folder):
