@@ -82,8 +82,9 @@ static int is_as_described(const reading *r)
 {
 	return r->table->size == r->file.size &&
 	       r->table->inode == r->file.inode &&
-	       r->table->mtime_ns == r->file.mtime_sec * 1000000000 +
-					     (int64_t)r->file.mtime_nsec;
+	       (uint64_t)r->table->mtime_ns ==
+		       (uint64_t)r->file.mtime_sec * 1000000000 +
+			       r->file.mtime_nsec;
 }
 
 static int learn(reading *r, dlf_fault *fault)

@@ -359,7 +359,8 @@ class MetadataFile:
         by_library = any(part is None for part in parts)
         self._check_apart(extents)
         self.check_unchanged()
-        head = struct.pack("=QQqQQ", self.size, self.inode, self.mtime_ns, datasets[0].shape[0], by_library)
+        words = (self.size, self.inode, self.mtime_ns & _NONE, datasets[0].shape[0], by_library)
+        head = struct.pack(f"={len(words)}Q", *words)
         return head + b"".join(part for part in parts if part is not None and not by_library)
 
     def _check_apart(self, extents: list[Any]) -> None:

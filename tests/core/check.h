@@ -51,6 +51,8 @@ void test_cache(void);
 void test_batch(void);
 void test_task(void);
 void test_indexed(void);
+void test_chunk(void);
+void test_hdf5(void);
 void test_write(void);
 void test_tfrecord(void);
 void test_counters(void);

@@ -21,6 +21,7 @@ static const struct {
 	{"inflate", test_inflate}, {"npy", test_npy}, {"zip", test_zip},
 	{"pool", test_pool},   {"file", test_file}, {"ring", test_ring},
 	{"cache", test_cache}, {"batch", test_batch}, {"task", test_task},
+	{"chunk", test_chunk}, {"hdf5", test_hdf5},
 	{"indexed", test_indexed}, {"tfrecord", test_tfrecord},
 	{"write", test_write}, {"counters", test_counters},
 };
