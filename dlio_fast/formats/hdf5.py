@@ -11,7 +11,7 @@ DLIO's layout: ``records_0`` ... ``records_{k-1}``, shaped (samples, ...), and `
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,9 +19,14 @@ from .. import _core
 from .._typing import Array, Values
 from ..errors import ConfigError, SampleError
 from .base import FieldSpec, FileSpec, Format
+from .generating import Generator
+from .hdf5_generating import hdf5_generator, new_file, new_groups
 from .hdf5_metadata import Dataset, MetadataFile, h5py, typed_errors
 from .layout import ALIGNMENT
 from .packing import Packer, Packing
+
+if TYPE_CHECKING:
+    from ..config.data import DatasetSection
 
 
 class Hdf5Format(Format):
@@ -58,6 +63,9 @@ class Hdf5Format(Format):
 
     def packer(self, fields: Sequence[FieldSpec], packing: Packing) -> Packer:
         return Hdf5Packer(fields, packing, self.name)
+
+    def generator(self, dataset: DatasetSection, where: str = "dataset") -> Generator:
+        return hdf5_generator(dataset, where)
 
 
 def _field(dataset: Dataset) -> FieldSpec:
@@ -96,13 +104,11 @@ class Hdf5Packer(Packer):
         return super().nbytes() + (1 + len(self.fields)) * (ALIGNMENT + 1024)
 
     def pack(self, samples: Mapping[str, Values], file: IO[bytes]) -> None:
-        options = (
-            {"alignment_threshold": ALIGNMENT, "alignment_interval": ALIGNMENT} if self.packing.align else {}
-        )
-        with h5py().File(file, "w", libver="latest", **options) as out:
+        with new_file(file, ALIGNMENT if self.packing.align else None) as out:
             for name, values in samples.items():
                 array = self.stacked(name, values)
-                out.create_dataset(name, data=array, **self._filters(array))
+                new_groups(out, name)
+                out.create_dataset(name, data=array, track_times=False, **self._filters(array))
 
     def _filters(self, array: Array) -> dict[str, Any]:
         if self.packing.compression == "none" or not array.size:
