@@ -34,6 +34,10 @@ CASES = {
     "tfrecord_warm": "tfrecord_cases",
     "tfrecord_cold": "tfrecord_cases",
     "tfrecord_generation": "tfrecord_cases",
+    "hdf5_warm": "hdf5_cases",
+    "hdf5_gzip": "hdf5_cases",
+    "hdf5_cold": "hdf5_cases",
+    "hdf5_generation": "hdf5_cases",
 }
 
 
