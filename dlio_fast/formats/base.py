@@ -69,11 +69,14 @@ class FileSpec:
     scratch_bytes : int
         Memory that reading the file takes beside its samples' own: the packed bytes of a deflated
         member, the whole array where samples are copied out of it, what a decoder holds at once.
+    apart : bool
+        Each sample is read without any other: there is nothing to be kept of a file for its others.
     """
 
     fields: tuple[FieldSpec, ...]
     samples: int
     scratch_bytes: int = 0
+    apart: bool = False
 
 
 class Role(str):

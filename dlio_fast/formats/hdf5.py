@@ -56,7 +56,10 @@ class Hdf5Format(Format):
                 if not _is_elsewhere(dataset):
                     dataset.check_size()
             specs = tuple(_field(dataset) for dataset in datasets)
-            return FileSpec(specs, datasets[0].shape[0], max(map(_scratch_bytes, datasets)))
+            return FileSpec(
+                specs, datasets[0].shape[0], max(map(_scratch_bytes, datasets)),
+                apart=all(map(_is_apart, datasets)),
+            )  # fmt: skip
 
     def reader(self, spec: FileSpec, cache_bytes: int) -> Hdf5Reader:
         return Hdf5Reader(spec)
@@ -79,12 +82,20 @@ def _is_elsewhere(dataset: Dataset) -> bool:
     return bool(plist.get_layout() == h5py().h5d.VIRTUAL or plist.get_external_count() > 0)
 
 
+def _is_apart(dataset: Dataset) -> bool:
+    """Whether no chunk holds several samples."""
+    plist = dataset.id.get_create_plist()
+    return bool(plist.get_layout() != h5py().h5d.CHUNKED or plist.get_chunk()[0] == 1)
+
+
 def _scratch_bytes(dataset: Dataset) -> int:
-    """What reading a sample takes beside it: a chunk packed, unshuffled and unpacked."""
+    """What reading a sample takes beside it: a chunk packed and, unless it is the sample, unpacked."""
     plist = dataset.id.get_create_plist()
     if plist.get_layout() != h5py().h5d.CHUNKED:
         return 0
-    return 3 * dataset.dtype.itemsize * int(np.prod(plist.get_chunk(), dtype=object))
+    chunk = plist.get_chunk()
+    blocks = 2 if chunk == (1, *dataset.shape[1:]) else 3
+    return blocks * dataset.dtype.itemsize * int(np.prod(chunk, dtype=object))
 
 
 class Hdf5Packer(Packer):

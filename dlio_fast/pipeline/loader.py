@@ -198,7 +198,7 @@ class Loader:
         """What of the budget keeps files whose samples are copied out of them, for the batches to come."""
         spec = self.dataset.spec
         copied_out = spec.scratch_bytes or isinstance(self.dataset.format, DecodedFormat)
-        return self.prefetch_bytes // 2 if spec.samples > 1 and copied_out else 0
+        return self.prefetch_bytes // 2 if spec.samples > 1 and copied_out and not spec.apart else 0
 
     def sampler_from(self, start: int) -> Sampler:
         """The order of samples of an epoch that is entered at that position, see :class:`Sampler`."""

@@ -185,6 +185,15 @@ def test_samples_that_share_a_chunk_unpack_it_once(tmp_path):
     assert stats["bytes_read"] < 1.1 * os.path.getsize(path)
 
 
+def test_nothing_of_the_budget_is_kept_for_files_whose_samples_lie_apart(tmp_path):
+    chunks = {None: False, (1, 40, 30): False, (1, 9, 9): False, (2, 40, 30): True}
+    for side, shared in chunks.items():
+        options = {} if side is None else {"chunks": side, "compression": "gzip"}
+        path = write_file(tmp_path / "f.h5", x=(IMAGES, options))
+        with df.Loader(df.Dataset.from_files([path])) as loader:
+            assert (loader.cache_bytes > 0) is shared
+
+
 def test_a_sample_may_be_asked_for_twice_at_once(tmp_path):
     for options in ({}, {"chunks": (1, 40, 30), "compression": "gzip"}, {"scaleoffset": 3}):
         path = write_file(tmp_path / "f.h5", x=(IMAGES, options), y=np.arange(6))
