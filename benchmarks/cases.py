@@ -74,20 +74,10 @@ def npz_cold() -> Case:
         it = loader(files, direct=True, verify=verify)
         return lambda: drain(it)
 
-    def fio(engine: str, jobs: int, depth: int):
-        # fio starts up and lays out threads outside of what it measures: take its own figure
-        def run() -> int:
-            begin = time.perf_counter()
-            rate = peers.fio(aligned, engine, jobs=jobs, depth=depth)
-            return int(rate * (time.perf_counter() - begin))
-
-        return run
-
     return Case(
         "npz_cold", "200 × 5 MiB stored NPZ, cold, direct://", size,
         {
-            "fio psync": fio("psync", 8, 1),
-            "fio io_uring": fio("io_uring", 4, 8),
+            **peers.fio_reading(aligned),
             "aligned, crc": contender(aligned, True),
             "aligned, no crc": contender(aligned, False),
             "numpy's, crc": contender(plain, True),

@@ -25,7 +25,8 @@ def made(name: str, make) -> Path:
     return folder
 
 
-def _made(name: str, make) -> list[str]:
+def generated(name: str, make) -> list[str]:
+    """The paths of the files of such a folder."""
     folder = made(name, make)
     return sorted(str(path) for path in folder.rglob("*") if path.is_file() and path.name != ".complete")
 
@@ -41,7 +42,7 @@ def numpy_npz(count: int, shape: tuple[int, ...], *, compressed: bool = False, h
             save(folder / f"f{i:05d}.npz", x=x, y=np.zeros(1, np.int64))
 
     kind = "deflated" if compressed else "stored"
-    return _made(f"npz_{kind}_{count}x{'x'.join(map(str, shape))}", make)
+    return generated(f"npz_{kind}_{count}x{'x'.join(map(str, shape))}", make)
 
 
 def aligned_npz(count: int, nbytes: int) -> list[str]:
@@ -56,7 +57,7 @@ def aligned_npz(count: int, nbytes: int) -> list[str]:
         }  # fmt: skip
         generate(df.load_config(config))
 
-    return _made(f"npz_aligned_{count}x{nbytes}", make)
+    return generated(f"npz_aligned_{count}x{nbytes}", make)
 
 
 def numpy_npy(count: int, *shape: int) -> list[str]:
@@ -69,7 +70,7 @@ def numpy_npy(count: int, *shape: int) -> list[str]:
             sub.mkdir(exist_ok=True)
             np.save(sub / f"f{i:06d}.npy", rng.integers(0, 256, shape, dtype=np.uint8))
 
-    return _made(f"npy_{count}x{'x'.join(map(str, shape))}", make)
+    return generated(f"npy_{count}x{'x'.join(map(str, shape))}", make)
 
 
 def total_bytes(files: list[str]) -> int:

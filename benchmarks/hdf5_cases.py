@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -162,19 +161,10 @@ def hdf5_gzip() -> Case:
 def hdf5_cold() -> Case:
     files = contiguous(24)
 
-    def fio(engine: str, jobs: int, depth: int) -> Callable[[], int]:
-        def run() -> int:
-            begin = time.perf_counter()
-            rate = peers.fio(files, engine, jobs=jobs, depth=depth)
-            return int(rate * (time.perf_counter() - begin))
-
-        return run
-
     return Case(
         "hdf5_cold", "24 HDF5 files of 8 × 5 MiB, cold, direct://", data.total_bytes(files),
         {
-            "fio psync": fio("psync", 8, 1),
-            "fio io_uring": fio("io_uring", 4, 8),
+            **peers.fio_reading(files),
             "dlio_fast": ours(files, direct=True),
         },
         [Goal("against the best of fio", "dlio_fast", "fio", 0.85, 0.95)],

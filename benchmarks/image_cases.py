@@ -35,7 +35,7 @@ def photographs(count: int) -> list[str]:
             noisy = np.clip(smooth + rng.integers(-12, 13, smooth.shape), 0, 255).astype(np.uint8)
             Image.fromarray(noisy).save(folder / f"f{i:04d}.jpeg", quality=QUALITY)
 
-    return data._made(f"jpeg_{count}x{SIDE}_{QUALITY}", make)
+    return data.generated(f"jpeg_{count}x{SIDE}_{QUALITY}", make)
 
 
 class PillowImages(NumpyFiles):

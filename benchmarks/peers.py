@@ -8,6 +8,9 @@ import os
 import subprocess
 import tempfile
 import threading
+import time
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -70,6 +73,20 @@ def stock_loader(files: list[str], batch_size: int, workers: int = 2) -> torch.u
     return torch.utils.data.DataLoader(
         NumpyFiles(files), batch_size=batch_size, num_workers=workers, prefetch_factor=2, shuffle=True
     )
+
+
+def fio_reading(files: list[str]) -> dict[str, Callable[[], int]]:
+    """fio over the files as contenders that return bytes: those that it would have read in the time taken.
+
+    It starts up and lays out threads outside of what it measures, so that its own figure counts.
+    """
+
+    def run(engine: str, jobs: int, depth: int) -> int:
+        begin = time.perf_counter()
+        rate = fio(files, engine, jobs=jobs, depth=depth)
+        return int(rate * (time.perf_counter() - begin))
+
+    return {"fio psync": partial(run, "psync", 8, 1), "fio io_uring": partial(run, "io_uring", 4, 8)}
 
 
 def fio(files: list[str], engine: str, *, jobs: int, depth: int, rw: str = "read") -> float:

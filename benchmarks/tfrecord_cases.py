@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from functools import partial
 
 import numpy as np
@@ -87,19 +86,10 @@ def tfrecord_cold() -> Case:
     files = records(256, 1, LARGE)
     ours = loader(files, 8, direct=True)
 
-    def fio(engine: str, jobs: int, depth: int):
-        def run() -> int:
-            begin = time.perf_counter()
-            rate = peers.fio(files, engine, jobs=jobs, depth=depth)
-            return int(rate * (time.perf_counter() - begin))
-
-        return run
-
     return Case(
         "tfrecord_cold", "256 × 1 record of 2.8 MB, cold, direct://", data.total_bytes(files),
         {
-            "fio psync": fio("psync", 8, 1),
-            "fio io_uring": fio("io_uring", 4, 8),
+            **peers.fio_reading(files),
             "dlio_fast": partial(drain, ours),
         },
         [Goal("crc verified, against the best of fio", "dlio_fast", "fio", 0.90, 0.97)],
