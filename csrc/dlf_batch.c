@@ -66,36 +66,66 @@ static void batch_free(dlf_job *job)
 	free(batch);
 }
 
-/* Slots in order of their sample ids, so that one file's stand together. */
-static void sort_slots(const uint64_t *samples, uint32_t *order, size_t n)
+/* Slots in order of their sample ids, so that one file's stand together: sorted by
+ * one byte of the ids after the other, of those in which they differ. */
+static int sort_slots(const uint64_t *samples, uint32_t *order, size_t n)
 {
+	uint64_t differ = 0;
 	int sorted = 1;
 
 	for (size_t i = 0; i < n; i++) {
 		order[i] = (uint32_t)i;
+		differ |= samples[i] ^ samples[0];
 		if (i && samples[i - 1] > samples[i])
 			sorted = 0;
 	}
 	if (sorted)
-		return;
-	/* Shell sort (Ciura's gaps, extended): n is a batch, and qsort_r is no
-	 * standard C. */
-	static const size_t gaps[] = {4035, 1750, 701, 301, 132, 57, 23, 10, 4, 1};
-	for (size_t g = 0; g < sizeof(gaps) / sizeof(gaps[0]); g++)
-		for (size_t i = gaps[g]; i < n; i++) {
-			uint32_t slot = order[i];
-			size_t j = i;
-			for (; j >= gaps[g] && samples[order[j - gaps[g]]] >
-						       samples[slot];
-			     j -= gaps[g])
-				order[j] = order[j - gaps[g]];
-			order[j] = slot;
+		return 0;
+	uint32_t *from = order, *to = malloc(n * sizeof(*to)), *spare = to;
+	if (!to)
+		return -ENOMEM;
+	for (int shift = 0; shift < 64 && differ >> shift; shift += 8) {
+		size_t begin[256] = {0}, sum = 0;
+
+		for (size_t i = 0; i < n; i++)
+			begin[samples[i] >> shift & 255]++;
+		for (int digit = 0; digit < 256; digit++) {
+			size_t count = begin[digit];
+			begin[digit] = sum;
+			sum += count;
 		}
+		for (size_t i = 0; i < n; i++)
+			to[begin[samples[from[i]] >> shift & 255]++] = from[i];
+		uint32_t *sorted_so_far = to;
+		to = from;
+		from = sorted_so_far;
+	}
+	if (from != order)
+		memcpy(order, from, n * sizeof(*order));
+	free(spare);
+	return 0;
+}
+
+/* How many files the samples are of, which order[] leads through in turn. */
+static size_t count_files(const dlf_batch *batch)
+{
+	uint64_t each = batch->plan->samples_per_file, end = 0;
+	size_t files = 0;
+
+	for (size_t k = 0; k < batch->n; k++) {
+		uint64_t sample = batch->samples[batch->order[k]];
+		if (sample < end)
+			continue;
+		end = sample - sample % each + each;
+		files++;
+	}
+	return files;
 }
 
 static void lay_out(dlf_batch *batch)
 {
 	const dlf_plan *plan = batch->plan;
+	uint64_t each = plan->samples_per_file, begin = 0, end = 0;
 	size_t offset = 0, tasks = 0;
 
 	for (size_t f = 0; f < plan->n_fields; f++) {
@@ -107,16 +137,18 @@ static void lay_out(dlf_batch *batch)
 	batch->target.loose = batch->loose;
 	for (size_t k = 0; k < batch->n; k++) {
 		size_t slot = batch->order[k];
-		uint64_t file = batch->samples[slot] / plan->samples_per_file;
+		uint64_t sample = batch->samples[slot];
 		dlf_place *place = &batch->places[k];
 
-		place->index = batch->samples[slot] % plan->samples_per_file;
-		place->slot = (uint32_t)slot;
-		if (!tasks || batch->tasks[tasks - 1].file != file) {
-			batch->tasks[tasks].file = file;
+		if (sample >= end) {
+			begin = sample - sample % each;
+			end = begin + each;
+			batch->tasks[tasks].file = begin / each;
 			batch->tasks[tasks++].first = k;
 		}
 		batch->tasks[tasks - 1].count++;
+		place->index = sample - begin;
+		place->slot = (uint32_t)slot;
 	}
 	batch->job.tasks = tasks;
 	for (size_t k = batch->n; k--;) {
@@ -149,7 +181,6 @@ int dlf_batch_new(const dlf_plan *plan, dlf_pool *pool, const int64_t *samples,
 	batch->pool = pool;
 	batch->n = n;
 	batch->samples = malloc(n * sizeof(*batch->samples));
-	batch->tasks = calloc(n, sizeof(*batch->tasks));
 	batch->offsets = calloc(plan->n_fields + 1, sizeof(*batch->offsets));
 	batch->loose = calloc(n * plan->n_fields + 1, sizeof(*batch->loose));
 	batch->places = calloc(n, sizeof(*batch->places));
@@ -157,9 +188,9 @@ int dlf_batch_new(const dlf_plan *plan, dlf_pool *pool, const int64_t *samples,
 				       sizeof(*batch->target.columns));
 	batch->order = malloc(n * sizeof(*batch->order));
 	batch->bad = calloc(n, 1);
-	if (!batch->samples || !batch->tasks || !batch->offsets ||
-	    !batch->loose || !batch->places || !batch->target.columns ||
-	    !batch->order || !batch->bad)
+	if (!batch->samples || !batch->offsets || !batch->loose ||
+	    !batch->places || !batch->target.columns || !batch->order ||
+	    !batch->bad)
 		goto fail;
 	if (!plan->ragged) {
 		rc = dlf_pool_get(pool, bytes, &batch->buf);
@@ -168,7 +199,13 @@ int dlf_batch_new(const dlf_plan *plan, dlf_pool *pool, const int64_t *samples,
 		batch->job.bytes = batch->buf->capacity;
 	}
 	memcpy(batch->samples, samples, n * sizeof(*samples));
-	sort_slots(batch->samples, batch->order, n);
+	rc = sort_slots(batch->samples, batch->order, n);
+	if (rc)
+		goto fail;
+	rc = -ENOMEM;
+	batch->tasks = calloc(count_files(batch), sizeof(*batch->tasks));
+	if (!batch->tasks)
+		goto fail;
 	lay_out(batch);
 	*out = batch;
 	return 0;
