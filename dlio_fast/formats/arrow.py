@@ -15,17 +15,15 @@ from typing import IO, Any
 
 from .. import _core
 from .._typing import Values
-from ..config import Config
 from ..config.data import DatasetSection
 from ..errors import ConfigError, FormatError
 from ..storage.memory import shared_pool
 from .arrow_messages import Message, Messages, read_messages
 from .arrowlib import ArrowArray, ArrowBuffer, pa, types
 from .base import FieldSpec, FileSpec
+from .column_format import ColumnFormat
 from .column_generating import ArrowGenerator
 from .columns import (
-    PAYLOAD_COLUMN,
-    Columns,
     Kind,
     arrow_errors,
     as_specified,
@@ -34,11 +32,9 @@ from .columns import (
     check_room,
     column_of,
     column_samples,
-    configured_columns,
-    field_spec,
     null_error,
 )
-from .decoding import Block, DecodedFormat, read_extents
+from .decoding import Block, read_extents
 from .generating import Generator
 from .packing import Packer, Packing
 from .ranges import Ranges, joined_extents
@@ -240,30 +236,11 @@ def _unpacked(head: bytes) -> int:
 
 
 @dataclass(frozen=True)
-class ArrowFormat(DecodedFormat):
-    """Arrow IPC files and streams.
-
-    Parameters
-    ----------
-    columns : Columns
-        What a configuration says of the columns.
-    limit : int, optional
-        Bytes that a record batch may take, decoded; default :func:`.columns.block_limit`.
-    """
-
-    columns: Columns = Columns()
-    limit: int | None = None
+class ArrowFormat(ColumnFormat):
+    """Arrow IPC files and streams; a block is a record batch."""
 
     name = "arrow"
-    payload = PAYLOAD_COLUMN
     suffixes = (".arrow", ".feather")
-    label = "label"
-
-    def configured(self, config: Config) -> ArrowFormat:
-        return replace(self, columns=configured_columns(config, config.dataset.arrow.columns))
-
-    def field(self, name: str) -> str:
-        return name  # a role's column is known once a file is
 
     def inspect(
         self,
@@ -280,11 +257,7 @@ class ArrowFormat(DecodedFormat):
             with arrow_errors(path, "a record batch"):
                 rooms = [batch.room(lambda start: bytes(file.read(start, 8))) for batch in batches]
             first = self._first_samples(file, opened, {n: k for n, k in kinds.items() if k.varies})
-        specs = [
-            field_spec(name, kind.dtype, self.columns.shaped(name, first.get(name, kind.shape)))
-            for name, kind in kinds.items()
-        ]
-        return FileSpec(tuple(specs), sum(batch.rows for batch in batches), max(rooms, default=0))
+        return FileSpec(self.specs(kinds, first), sum(batch.rows for batch in batches), max(rooms, default=0))
 
     def _first_samples(
         self, file: _core.File, opened: ArrowFile, kinds: dict[str, Kind]

@@ -15,23 +15,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import IO
 
 import numpy as np
 
 from .. import _core
 from .._typing import Values
-from ..config import Config
 from ..config.data import DatasetSection
 from ..errors import DataError, FormatError, UnsupportedError
 from ..storage.memory import shared_pool
 from .arrowlib import ArrowTable, pa, pq
 from .base import FieldSpec, FileSpec
+from .column_format import ColumnFormat
 from .column_generating import ParquetGenerator
 from .columns import (
-    PAYLOAD_COLUMN,
-    Columns,
     arrow_errors,
     as_specified,
     block_limit,
@@ -39,10 +37,8 @@ from .columns import (
     check_room,
     column_of,
     column_samples,
-    configured_columns,
-    field_spec,
 )
-from .decoding import Block, DecodedFormat, read_extents
+from .decoding import Block, read_extents
 from .generating import Generator
 from .packing import Packer, Packing
 from .parquet_footer import UNCOMPRESSED, Chunk, Footer, RowGroup, Wanted
@@ -177,30 +173,11 @@ def _check_pages(group: RowGroup, chunk: Chunk, data: memoryview) -> int:
 
 
 @dataclass(frozen=True)
-class ParquetFormat(DecodedFormat):
-    """Parquet files.
-
-    Parameters
-    ----------
-    columns : Columns
-        What a configuration says of the columns.
-    limit : int, optional
-        Bytes that a row group may take, decoded; default :func:`.columns.block_limit`.
-    """
-
-    columns: Columns = Columns()
-    limit: int | None = None
+class ParquetFormat(ColumnFormat):
+    """Parquet files; a block is a row group."""
 
     name = "parquet"
-    payload = PAYLOAD_COLUMN
     suffixes = (".parquet",)
-    label = "label"
-
-    def configured(self, config: Config) -> ParquetFormat:
-        return replace(self, columns=configured_columns(config, config.dataset.parquet.columns))
-
-    def field(self, name: str) -> str:
-        return name  # a role's column is known once a file is
 
     def inspect(
         self,
@@ -217,11 +194,7 @@ class ParquetFormat(DecodedFormat):
             columns = footer.wanted(kinds)
             scratch = max((_room(group.chunks(columns)) for group in groups), default=0)
             first = self._first_samples(file, groups, [column for column in columns if column.kind.varies])
-        specs = [
-            field_spec(name, kind.dtype, self.columns.shaped(name, first.get(name, kind.shape)))
-            for name, kind in kinds.items()
-        ]
-        return FileSpec(tuple(specs), sum(group.rows for group in groups), scratch)
+        return FileSpec(self.specs(kinds, first), sum(group.rows for group in groups), scratch)
 
     def packer(self, fields: Sequence[FieldSpec], packing: Packing) -> Packer:
         return ParquetPacker(fields, packing, self.name)

@@ -33,6 +33,21 @@ def batch_arrays(batch: _core.Batch, spec: FileSpec) -> Fields:
     return {field.name: _field(batch, buffer, i, field) for i, field in enumerate(spec.fields)}
 
 
+def whole_batch(batch: _core.Batch, spec: FileSpec) -> Fields:
+    """As :func:`batch_arrays`, but raises the first failure of a batch that lacks samples.
+
+    The batch refers to the exception, whose traceback refers to the caller: who keeps no name for the batch
+    leaves no cycle.
+    """
+    failures = batch.failures()
+    if failures:
+        try:
+            raise failures[0][0]
+        finally:
+            del failures, batch  # for the same reason
+    return batch_arrays(batch, spec)
+
+
 def _field(batch: _core.Batch, buffer: _core.Buffer | None, index: int, field: FieldSpec) -> Values:
     loose = batch.loose(index)
     offset = batch.offset(index)

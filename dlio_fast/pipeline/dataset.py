@@ -22,7 +22,7 @@ from ..formats import FileSpec, Format, format_for, format_named, suffixes
 from ..storage.files import FileList, list_files, list_folder
 from ..storage.local import Address, local_path
 from ..storage.memory import shared_pool
-from .batch import SampleList, batch_arrays
+from .batch import SampleList, whole_batch
 from .lazy import lazy
 
 DLIO_SAMPLE_AXIS = -1
@@ -260,14 +260,7 @@ class Dataset:
                 raise SampleError(f"sample {i} is out of range: the data set has {n} samples")
         ids = np.array([i + n if i < 0 else i for i in wanted], np.int64)
         with self._lock:
-            batch = self._read(ids, verify)
-        failures = batch.failures()
-        if failures:
-            try:
-                raise failures[0][0]
-            finally:
-                del failures, batch  # they refer to the exception, whose traceback refers to this frame
-        return batch_arrays(batch, self.spec)
+            return whole_batch(self._read(ids, verify), self.spec)
 
     def _read(self, ids: Int64Array, verify: bool) -> _core.Batch:
         ring, plan = self._ring, self._plan  # another thread may close the data set meanwhile

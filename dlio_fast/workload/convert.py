@@ -23,7 +23,7 @@ from ..formats import Format, format_named
 from ..formats.packing import Packing
 from ..formats.writing import Writer, holds, remove_dead, sync_folder, typed_errors
 from ..pipeline import Dataset
-from ..pipeline.batch import batch_arrays
+from ..pipeline.batch import whole_batch
 from ..pipeline.dataset import DLIO_SAMPLE_AXIS, SPLITS
 from ..storage.files import list_folder
 from ..storage.local import Address, local_path
@@ -367,14 +367,7 @@ class _Feed:
             if not self._asked:
                 return None
             index = self._asked.popleft()
-            batch = self._ring.next_batch(self._plan)
-        failures = batch.failures()
-        if failures:
-            try:
-                raise failures[0][0]
-            finally:
-                del failures, batch  # they refer to the exception, whose traceback refers to this frame
-        return index, batch_arrays(batch, self._spec)
+            return index, whole_batch(self._ring.next_batch(self._plan), self._spec)
 
     def close(self) -> None:
         """Make :meth:`take` return or raise at once, in all threads."""
