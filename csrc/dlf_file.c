@@ -44,51 +44,6 @@ void dlf_io_free(dlf_io *io)
 	io->stage = NULL;
 }
 
-void dlf_io_stats_add(dlf_io_stats *sum, const dlf_io_stats *more)
-{
-	sum->bytes += more->bytes;
-	sum->direct_bytes += more->direct_bytes;
-	sum->staged_bytes += more->staged_bytes;
-	sum->reads += more->reads;
-	sum->files += more->files;
-	sum->fallbacks += more->fallbacks;
-	sum->core_samples += more->core_samples;
-	sum->maker_samples += more->maker_samples;
-	if (more->fallback_reason) {
-		sum->fallback_reason = more->fallback_reason;
-		sum->fallback_errno = more->fallback_errno;
-	}
-	for (int i = 0; i < DLF_LATENCY_BUCKETS; i++)
-		sum->latency[i] += more->latency[i];
-}
-
-uint64_t dlf_now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-/* floor(4 * log2(us)) without floating point: the octave from the leading bit,
- * the quarter from 2^(k/4) in 16.16 fixed point. */
-static int latency_bucket(uint64_t ns)
-{
-	static const uint32_t quarter[] = {65536, 77936, 92682, 110218};
-	uint64_t us = ns / 1000;
-	int octave, q;
-
-	if (us < 1)
-		return 0;
-	octave = 63 - __builtin_clzll(us);
-	uint64_t mantissa = octave >= 16 ? us >> (octave - 16)
-					 : us << (16 - octave);
-	for (q = 3; mantissa < quarter[q]; q--)
-		;
-	int bucket = 4 * octave + q;
-	return bucket < DLF_LATENCY_BUCKETS ? bucket : DLF_LATENCY_BUCKETS - 1;
-}
-
 static void note_fallback(dlf_io *io, const char *reason, int err)
 {
 	io->stats.fallbacks++;
@@ -194,7 +149,7 @@ static ssize_t read_some(dlf_file *file, dlf_io *io, void *dst, size_t len,
 		uint64_t begin = dlf_now_ns();
 		ssize_t n = pread(file->fd, dst, len, (off_t)offset);
 		if (n >= 0) {
-			io->stats.latency[latency_bucket(dlf_now_ns() - begin)]++;
+			io->stats.latency[dlf_latency_bucket(dlf_now_ns() - begin)]++;
 			io->stats.reads++;
 			io->stats.bytes += (uint64_t)n;
 			if (file->direct)

@@ -321,9 +321,8 @@ class Loader:
         ``core_samples`` and ``library_samples`` that were read by the core alone, or by a library in Python,
         ``cache_hits`` and ``cache_misses`` (files of many samples that were, or were not, at hand already),
         ``stall_seconds`` that the consumer waited, ``transform_seconds`` that the threads spent in
-        `transform`, ``peak_bytes_in_flight``, ``fallbacks`` from O_DIRECT
-        and the last ``fallback_reason``, ``latency_histogram`` of the reads (buckets of a quarter octave
-        of microseconds), the pool's ``pool`` figures.
+        `transform`, ``peak_bytes_in_flight``, ``fallbacks`` from O_DIRECT and the last ``fallback_reason``,
+        ``latency_histogram`` of the reads (buckets of a quarter octave of microseconds), ``pool``: its own.
         """
         counts, last = self.passes.counts()
         histogram = [counts.pop(("latency", i), 0) for i in range(_core.LATENCY_BUCKETS)]

@@ -18,6 +18,7 @@ import numpy as np
 
 import dlio_fast as df
 from dlio_fast import _core
+from dlio_fast.errors import ClosedError
 
 SECONDS = 20
 """A program that takes longer hangs."""
@@ -41,6 +42,20 @@ FILES = 24
 ALL = list(range(FILES))
 PAIRS = [[i, i + 1] for i in ALL[::2]]
 
+
+ENDS = [
+    "for batch in made: pass",
+    "passing = iter(made); next(passing); passing.close(); passing.close()",
+    "passing = iter(made); next(passing); made.close(); made.close()",
+    "passing = iter(made); del passing",
+    "for batch in made: break",
+    "for batch in made: raise KeyError('the loop')",
+    "for batch in made: raise KeyboardInterrupt",
+    "with made: assert sorted(all_ids(made)) == ALL",
+    "with made: next(iter(made))",
+    "with made: raise KeyError('the block')",
+]
+"""Ways in which a pass over the loader `made` comes to its end."""
 
 KINDS = ("plain", "per batch", "per sample")
 """Of loaders: without a transform, and with one."""
@@ -160,6 +175,15 @@ def fork(child: Callable[[], object], *, exit: Callable[[int], object] = os._exi
     sys.stderr.flush()
     exit(status)
     raise AssertionError
+
+
+def refused(function: Callable[[], object]) -> bool:
+    """Whether it is refused because of a fork."""
+    try:
+        function()
+    except ClosedError as error:
+        return "fork" in str(error)
+    return False
 
 
 def ended_well(children: list[int]) -> bool:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults.lifecycle import run
+from tests.faults.lifecycle import ENDS, run
 from tests.formats.records import write_folder
 
 
@@ -32,19 +32,6 @@ slow = df.Dataset.from_files(folder, format=Slow())
 
 def run_records(folder, text, **names):
     return run(folder, RECORDS + text, **names)
-
-
-ENDS = [
-    "for batch in made: pass",
-    "passing = iter(made); next(passing); passing.close(); passing.close()",
-    "passing = iter(made); next(passing); made.close(); made.close()",
-    "passing = iter(made); del passing",
-    "for batch in made: break",
-    "for batch in made: raise KeyError('the loop')",
-    "for batch in made: raise KeyboardInterrupt",
-    "with made: assert sorted(all_ids(made)) == ALL",
-    "with made: next(iter(made))",
-]
 
 
 @pytest.mark.parametrize("shuffle", ["off", "global"])
@@ -284,12 +271,6 @@ going.acquire(), going.acquire()
 
 
 CHILD = """
-def refused(function):
-    try:
-        function()
-    except ClosedError as error:
-        return "fork" in str(error)
-
 def use_all():
     released.set()
     assert refused(lambda: next(passing))

@@ -8,12 +8,6 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 with_and_without = pytest.mark.parametrize("kind", KINDS[:2])
 
 CHILD = """
-def refused(function):
-    try:
-        function()
-    except ClosedError as error:
-        return "fork" in str(error)
-
 def use_all():
     '''What a child does with the parent's `passing`, `made` and `data`.'''
     assert refused(lambda: next(passing)) and refused(lambda: next(passing))
