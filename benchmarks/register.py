@@ -38,6 +38,8 @@ CASES = {
     "hdf5_gzip": "hdf5_cases",
     "hdf5_cold": "hdf5_cases",
     "hdf5_generation": "hdf5_cases",
+    "dali_npy": "dali_cases",
+    "dali_tfrecord": "dali_cases",
     "indexed_random": "indexed_cases",
     "indexed_generation": "indexed_cases",
 }
