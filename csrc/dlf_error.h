@@ -28,15 +28,18 @@ enum {
 	DLF_EEMPTY = -5011,       /* nothing is in flight */
 	DLF_EMORE = -5012,        /* too few bytes at hand: fetch more */
 	DLF_EMAKER = -5013,       /* the plan's maker knows what failed */
+	DLF_ESTORE = -5014,       /* an object store refused, or failed */
 };
 
 #define DLF_MEMBER_MAX 96
+#define DLF_DETAIL_MAX 160
 
 typedef struct dlf_fault {
 	int code;                     /* 0: no fault */
 	uint64_t offset;              /* byte of the file */
 	const char *what;             /* one static clause */
 	char member[DLF_MEMBER_MAX];  /* "" where there is none */
+	char detail[DLF_DETAIL_MAX];  /* what another machine said; "": nothing */
 } dlf_fault;
 
 /* Fill in a fault (which may be NULL) and return its code. */
@@ -47,6 +50,7 @@ static inline int dlf_fail(dlf_fault *fault, int code, uint64_t offset,
 		fault->code = code;
 		fault->offset = offset;
 		fault->what = what;
+		fault->detail[0] = '\0';
 	}
 	return code;
 }
@@ -57,6 +61,7 @@ static inline void dlf_fault_clear(dlf_fault *fault)
 	fault->offset = 0;
 	fault->what = "";
 	fault->member[0] = '\0';
+	fault->detail[0] = '\0';
 }
 
 static inline void dlf_fault_member(dlf_fault *fault, const char *name)

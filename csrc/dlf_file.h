@@ -16,6 +16,7 @@
 #include "dlf_error.h"
 #include "dlf_io_stats.h"
 #include "dlf_src.h"
+#include "dlf_store.h"
 
 /* What one thread needs to read: a staging block, counters, and where to look
  * for a request to stop. */
@@ -24,6 +25,8 @@ typedef struct dlf_io {
 	const atomic_int *cancel; /* NULL: cannot be cancelled */
 	int (*interrupted)(void); /* asked now and then; NULL: nobody to ask */
 	uint64_t asked_ns;
+	dlf_store *store; /* paths lead there; NULL: they are local */
+	void *kept;       /* the store's, for this thread */
 	dlf_io_stats stats;
 } dlf_io;
 

@@ -16,12 +16,14 @@ cdef extern from "dlf_error.h" nogil:
         DLF_EBUDGET
         DLF_EEMPTY
         DLF_EMAKER
+        DLF_ESTORE
         DLF_EMORE
     ctypedef struct dlf_fault:
         int code
         uint64_t offset
         const char *what
         char *member
+        char *detail
     void dlf_fault_clear(dlf_fault *fault)
     int dlf_fail(dlf_fault *fault, int code, uint64_t offset, const char *what)
 

@@ -129,6 +129,10 @@ class DlioFastTimeoutError(DlioFastOSError, TimeoutError):
     """The storage did not answer in time."""
 
 
+class StoreError(DlioFastOSError):
+    """An object store refused a request, or kept failing; the message has its answer."""
+
+
 _CLASSES_BY_NAME: dict[str, type[DlioFastOSError]] = {
     cls.__name__.removeprefix("DlioFast"): cls
     for cls in (

@@ -1,5 +1,6 @@
 # From the core's return codes to the exception family.
 
+import errno as _errno
 import os as _os
 
 from dlio_fast import errors as _errors
@@ -20,12 +21,16 @@ cdef object fault_error(object path, const dlf_fault *fault):
     """The exception for a fault of the file at path (str)."""
     cdef str what = fault.what.decode() if fault.what != NULL else ""
     cdef str member = (<bytes> fault.member).decode("utf-8", "replace")
+    if fault.detail[0]:
+        what += ": " + (<bytes> fault.detail).decode("utf-8", "replace")
     where = f"{path}: member {member!r}" if member else f"{path}"
     if fault.code in _DOMAIN_ERRORS:
         return _DOMAIN_ERRORS[fault.code](
             f"{where}: {what} (at byte {fault.offset})", path, member or None, fault.offset)
     if fault.code == DLF_ECANCELLED:
         return _errors.ClosedError(f"{where}: reading was cancelled")
+    if fault.code == DLF_ESTORE:
+        return _errors.StoreError(_errno.EIO, what, path)
     return _errors.os_error(-fault.code, f"{_os.strerror(-fault.code)}: {what}", path)
 
 
