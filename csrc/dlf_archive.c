@@ -2,7 +2,6 @@
 #include "dlf_archive.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 
 #include "dlf_array.h"
@@ -133,18 +132,18 @@ static int open_file(reading *r, dlf_fault *fault)
 	const dlf_plan *plan = r->plan;
 	dlf_array_scratch *scratch =
 		dlf_task_scratch(r->task, sizeof(*scratch), free_scratch);
-	char path[PATH_MAX];
+	dlf_io *io = &r->task->worker->io;
+	dlf_file file;
 	int rc;
 
 	if (r->opened)
 		return 0;
 	if (!scratch)
 		return dlf_fail(fault, -ENOMEM, 0, "out of memory");
-	rc = dlf_plan_path(plan, r->task->file, path, fault);
+	rc = dlf_plan_open(plan, r->task->file, io, &file, fault);
 	if (rc)
 		return rc;
-	rc = dlf_view_open(&r->view, &r->task->worker->io, scratch, r->task->memory,
-			       path, plan->direct ? DLF_OPEN_DIRECT : 0, fault);
+	rc = dlf_view_open(&r->view, &file, io, scratch, r->task->memory, fault);
 	if (rc)
 		return rc;
 	r->opened = 1;

@@ -39,14 +39,12 @@ static int grow(unsigned char **block, size_t *capacity, size_t need)
 	return 0;
 }
 
-int dlf_view_open(dlf_view *view, dlf_io *io, dlf_array_scratch *scratch,
-		  dlf_memory memory, const char *path, int flags,
-		  dlf_fault *fault)
+int dlf_view_open(dlf_view *view, const dlf_file *file, dlf_io *io,
+		  dlf_array_scratch *scratch, dlf_memory memory, dlf_fault *fault)
 {
-	int rc = dlf_file_open(&view->file, io, path, flags, fault);
+	int rc = 0;
 
-	if (rc)
-		return rc;
+	view->file = *file;
 	view->io = io;
 	view->scratch = scratch;
 	view->memory = memory;
@@ -149,6 +147,8 @@ int dlf_array_open_npy(dlf_array *array, dlf_view *view, dlf_fault *fault)
 						   : HEAD_GUESS;
 
 	*array = (dlf_array){.view = view, .size = view->file.size};
+	if (!view->whole)
+		dlf_file_will_read(&view->file, view->io, 0, view->file.size);
 	int rc = peek(view, 0, have, &head, fault);
 	return rc ? rc : parse_stored(array, head, have, fault);
 }
@@ -254,6 +254,9 @@ static int open_data(dlf_array *array, dlf_view *view,
 		.crc_stored = member->crc,
 		.deflated = member->method == DLF_ZIP_DEFLATED,
 	};
+	if (!view->whole)
+		dlf_file_will_read(&view->file, view->io, member->header_offset,
+				   left);
 	int rc = peek(view, member->header_offset, guess, head, fault);
 	if (!rc)
 		rc = dlf_zip_data_offset(member, *head, guess, &array->start,

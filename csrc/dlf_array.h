@@ -35,9 +35,10 @@ typedef struct dlf_view {
 	const unsigned char *whole; /* NULL: not in memory */
 } dlf_view;
 
-int dlf_view_open(dlf_view *view, dlf_io *io, dlf_array_scratch *scratch,
-		  dlf_memory memory, const char *path, int flags,
-		  dlf_fault *fault);
+/* Over a file that was just opened, and is the view's from now on: it is closed after
+ * a failure. */
+int dlf_view_open(dlf_view *view, const dlf_file *file, dlf_io *io,
+		  dlf_array_scratch *scratch, dlf_memory memory, dlf_fault *fault);
 void dlf_view_close(dlf_view *view);
 
 /* Read exactly n bytes at offset; see dlf_file_read. */

@@ -10,6 +10,7 @@
 
 #include "dlf_counters.h"
 #include "dlf_crc.h"
+#include "dlf_file_object.h"
 #include "dlf_pool.h"
 
 /* One buffered system call's worth: small enough that the block is still in the
@@ -37,8 +38,18 @@ int dlf_io_init(dlf_io *io, const atomic_int *cancel)
 	return io->stage ? 0 : -ENOMEM;
 }
 
+void dlf_io_use(dlf_io *io, dlf_store *store)
+{
+	if (io->store == store)
+		return;
+	if (io->store && io->store->ops->leave)
+		io->store->ops->leave(io->store, io);
+	io->store = store;
+}
+
 void dlf_io_free(dlf_io *io)
 {
+	dlf_io_use(io, NULL);
 	if (io->stage)
 		munmap(io->stage, STAGE_CAPACITY);
 	io->stage = NULL;
@@ -84,8 +95,8 @@ static void settle_direct(dlf_file *file, dlf_io *io, const struct statx *st)
 #endif
 }
 
-int dlf_file_open(dlf_file *file, dlf_io *io, const char *path, int flags,
-		  dlf_fault *fault)
+static int open_local(dlf_file *file, dlf_io *io, const char *path, int flags,
+		      dlf_fault *fault)
 {
 	/* O_NONBLOCK: opening a FIFO must not wait for a writer. */
 	const int base = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
@@ -135,10 +146,27 @@ int dlf_file_open(dlf_file *file, dlf_io *io, const char *path, int flags,
 			      refused);
 	if (file->direct)
 		settle_direct(file, io, &st);
+	return 0;
+}
+
+int dlf_file_open_known(dlf_file *file, dlf_io *io, const char *path, int flags,
+			const dlf_hint *hint, dlf_fault *fault)
+{
+	*file = (dlf_file){.fd = -1};
+	int rc = io->store ? dlf_file_open_object(file, io, path, hint, fault)
+			   : open_local(file, io, path, flags, fault);
+	if (rc)
+		return rc;
 	io->stats.files++;
 	file->generation = dlf_fork_generation();
 	dlf_count(DLF_COUNT_OPEN_FILES, 1);
 	return 0;
+}
+
+int dlf_file_open(dlf_file *file, dlf_io *io, const char *path, int flags,
+		  dlf_fault *fault)
+{
+	return dlf_file_open_known(file, io, path, flags, NULL, fault);
 }
 
 /* One system call, retried; returns bytes (0: end of file) or -errno. */
@@ -214,16 +242,10 @@ static int read_block(dlf_file *file, dlf_io *io, uint64_t offset,
 	return 0;
 }
 
-typedef struct sum {
-	uint32_t *crc; /* continued over what is read */
-	uint32_t (*over)(uint32_t crc, const void *data, size_t n);
-	uint32_t (*copy)(uint32_t crc, void *dst, const void *src, size_t n);
-} sum;
-
 /* Read through the stage: aligned blocks, of which the wanted part is copied
  * out, with its checksum in the same pass. */
 static int read_staged(dlf_file *file, dlf_io *io, uint64_t offset,
-		       unsigned char *dst, size_t len, const sum *sum,
+		       unsigned char *dst, size_t len, const dlf_sum *sum,
 		       dlf_fault *fault)
 {
 	const size_t block = file->direct ? DLF_STAGE_SIZE : BUFFERED_BLOCK;
@@ -256,7 +278,7 @@ static int read_staged(dlf_file *file, dlf_io *io, uint64_t offset,
 /* Read straight to dst in blocks, each checksummed while it is in cache. */
 static int read_in_place(dlf_file *file, dlf_io *io, uint64_t offset,
 			 unsigned char *dst, size_t len, size_t block,
-			 const sum *sum, dlf_fault *fault)
+			 const dlf_sum *sum, dlf_fault *fault)
 {
 	while (len) {
 		size_t part = len < block ? len : block;
@@ -273,7 +295,7 @@ static int read_in_place(dlf_file *file, dlf_io *io, uint64_t offset,
 }
 
 static int read_range(dlf_file *file, dlf_io *io, uint64_t offset, void *dst,
-		      size_t len, const sum *sum, dlf_fault *fault)
+		      size_t len, const dlf_sum *sum, dlf_fault *fault)
 {
 	unsigned char *to = dst;
 	int rc;
@@ -281,6 +303,8 @@ static int read_range(dlf_file *file, dlf_io *io, uint64_t offset, void *dst,
 	if (offset > file->size || len > file->size - offset)
 		return dlf_fail(fault, DLF_ETRUNCATED, file->size,
 				"the file is shorter than its own headers say");
+	if (file->object)
+		return dlf_file_read_object(file, io, offset, to, len, sum, fault);
 	/* The kernel's own copy slows down, by up to three times, where page
 	 * cache and destination disagree modulo a cache line. */
 	if (!file->direct && (len < PAGE || !((offset - (uintptr_t)to) % 64)))
@@ -311,14 +335,14 @@ static int read_range(dlf_file *file, dlf_io *io, uint64_t offset, void *dst,
 int dlf_file_read(dlf_file *file, dlf_io *io, uint64_t offset, void *dst,
 		  size_t len, uint32_t *crc, dlf_fault *fault)
 {
-	sum crc32 = {crc, dlf_crc32, dlf_crc32_copy};
+	dlf_sum crc32 = {crc, dlf_crc32, dlf_crc32_copy};
 	return read_range(file, io, offset, dst, len, crc ? &crc32 : NULL, fault);
 }
 
 int dlf_file_read_crc32c(dlf_file *file, dlf_io *io, uint64_t offset, void *dst,
 			 size_t len, uint32_t *crc, dlf_fault *fault)
 {
-	sum crc32c = {crc, dlf_crc32c, dlf_crc32c_copy};
+	dlf_sum crc32c = {crc, dlf_crc32c, dlf_crc32c_copy};
 	return read_range(file, io, offset, dst, len, crc ? &crc32c : NULL, fault);
 }
 
@@ -326,6 +350,8 @@ int dlf_file_check_unchanged(const dlf_file *file, dlf_fault *fault)
 {
 	struct stat st;
 
+	if (file->object)
+		return dlf_file_check_object(file, fault);
 	if (fstat(file->fd, &st))
 		return dlf_fail(fault, -errno, 0, "fstat failed");
 	if ((uint64_t)st.st_size != file->size ||
@@ -338,7 +364,10 @@ int dlf_file_check_unchanged(const dlf_file *file, dlf_fault *fault)
 
 void dlf_file_close(dlf_file *file)
 {
-	close(file->fd);
+	if (file->object)
+		dlf_file_close_object(file);
+	else
+		close(file->fd);
 	file->fd = -1;
 	if (file->generation == dlf_fork_generation())
 		dlf_count(DLF_COUNT_OPEN_FILES, -1);

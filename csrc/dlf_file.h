@@ -18,8 +18,8 @@
 #include "dlf_src.h"
 #include "dlf_store.h"
 
-/* What one thread needs to read: a staging block, counters, and where to look
- * for a request to stop. */
+/* What one thread needs to read: a staging block, counters, where to look for a
+ * request to stop, and where paths lead. */
 typedef struct dlf_io {
 	unsigned char *stage;
 	const atomic_int *cancel; /* NULL: cannot be cancelled */
@@ -35,6 +35,10 @@ typedef struct dlf_io {
 int dlf_io_init(dlf_io *io, const atomic_int *cancel);
 void dlf_io_free(dlf_io *io);
 
+/* From now on paths lead to that store (NULL: they are local), which must live until
+ * the next call or dlf_io_free. */
+void dlf_io_use(dlf_io *io, dlf_store *store);
+
 /* Is reading to stop?  Cheap enough to be asked for every block. */
 int dlf_io_cancelled(dlf_io *io);
 
@@ -47,6 +51,8 @@ typedef struct dlf_file {
 	int64_t mtime_sec;   /* to notice a change under our hands */
 	uint32_t mtime_nsec;
 	unsigned generation; /* of the process that opened it */
+	dlf_object *object;  /* of a store, which it is then; NULL: a local file */
+	dlf_io *io;          /* that opened the object */
 } dlf_file;
 
 enum { DLF_OPEN_DIRECT = 1 };
@@ -55,6 +61,13 @@ enum { DLF_OPEN_DIRECT = 1 };
  * file DLF_ENOTREGULAR; opening a FIFO does not block. */
 int dlf_file_open(dlf_file *file, dlf_io *io, const char *path, int flags,
 		  dlf_fault *fault);
+
+/* The same, of which something may be known; local files are looked at anyway. */
+int dlf_file_open_known(dlf_file *file, dlf_io *io, const char *path, int flags,
+			const dlf_hint *hint, dlf_fault *fault);
+
+/* The range will be read from its beginning to its end: spares an object requests. */
+void dlf_file_will_read(dlf_file *file, dlf_io *io, uint64_t offset, uint64_t len);
 
 /* Read exactly [offset, offset + len) to dst.  With crc not NULL, *crc is
  * continued over the bytes while they are in cache.  Direct reads go straight to

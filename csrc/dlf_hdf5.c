@@ -99,12 +99,9 @@ static int learn(reading *r, dlf_fault *fault)
 
 static int open_file(reading *r, dlf_fault *fault)
 {
-	char path[PATH_MAX];
-	int rc = dlf_plan_path(r->plan, r->task->file, path, fault);
+	int rc = dlf_plan_open(r->plan, r->task->file, &r->task->worker->io,
+			       &r->file, fault);
 
-	if (!rc)
-		rc = dlf_file_open(&r->file, &r->task->worker->io, path,
-				   r->plan->direct ? DLF_OPEN_DIRECT : 0, fault);
 	r->opened = !rc;
 	return rc;
 }

@@ -2,7 +2,6 @@
 #include "dlf_keeper.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -22,8 +21,7 @@ int dlf_keeper_open(dlf_keeper *keeper, dlf_task *task, dlf_kept **out,
 		    int *reused, dlf_fault *fault)
 {
 	dlf_kept *kept = &keeper->slots[task->file % DLF_KEEPER_SLOTS];
-	int flags = task->plan->direct ? DLF_OPEN_DIRECT : 0;
-	char path[PATH_MAX];
+	dlf_io *io = &task->worker->io;
 
 	if (!keeper->most)
 		keeper->most = most_open();
@@ -32,14 +30,10 @@ int dlf_keeper_open(dlf_keeper *keeper, dlf_task *task, dlf_kept **out,
 	if (*reused)
 		return 0;
 	dlf_keeper_drop(kept);
-	int rc = dlf_plan_path(task->plan, task->file, path, fault);
-	if (!rc)
-		rc = dlf_file_open(&kept->file, &task->worker->io, path, flags,
-				   fault);
+	int rc = dlf_plan_open(task->plan, task->file, io, &kept->file, fault);
 	if (rc == -EMFILE || rc == -ENFILE) {
 		dlf_keeper_free(keeper);
-		rc = dlf_file_open(&kept->file, &task->worker->io, path, flags,
-				   fault);
+		rc = dlf_plan_open(task->plan, task->file, io, &kept->file, fault);
 	}
 	if (rc)
 		return rc;
@@ -52,6 +46,8 @@ int dlf_kept_is_current(const dlf_kept *kept)
 {
 	struct stat st;
 
+	if (kept->file.object) /* whose every read sees to it */
+		return 1;
 	return !fstat(kept->file.fd, &st) && st.st_nlink &&
 	       (uint64_t)st.st_size == kept->file.size &&
 	       st.st_mtim.tv_sec == kept->file.mtime_sec &&

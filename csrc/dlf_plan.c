@@ -33,6 +33,20 @@ int dlf_plan_path(const dlf_plan *plan, uint64_t file, char *path,
 	return 0;
 }
 
+int dlf_plan_open(const dlf_plan *plan, uint64_t file, dlf_io *io, dlf_file *out,
+		  dlf_fault *fault)
+{
+	dlf_hint hint = {.size = plan->sizes ? plan->sizes[file] : UINT64_MAX,
+			 .version = plan->versions ? plan->versions[file] : 0};
+	char path[PATH_MAX];
+	int rc = dlf_plan_path(plan, file, path, fault);
+
+	return rc ? rc
+		  : dlf_file_open_known(out, io, path,
+					plan->direct ? DLF_OPEN_DIRECT : 0, &hint,
+					fault);
+}
+
 dlf_table *dlf_plan_table(const dlf_plan *plan, uint64_t file)
 {
 	return plan->tables ? atomic_load(&plan->tables[file]) : NULL;

@@ -8,6 +8,7 @@
 
 #include <stdatomic.h>
 
+#include "dlf_file.h"
 #include "dlf_gather.h"
 #include "dlf_npy.h"
 
@@ -47,6 +48,9 @@ typedef struct dlf_plan {
 	const char *names;
 	const uint64_t *offsets;
 	uint64_t n_files;
+	dlf_store *store;        /* where the paths lead; NULL: they are local */
+	const uint64_t *sizes;   /* of the files, in bytes, and */
+	const uint64_t *versions; /* their versions, where known; else NULL */
 	const dlf_field *fields;
 	size_t n_fields;
 	/* Of the files that were read: [n_files], made by dlf_plan_new_tables
@@ -68,6 +72,10 @@ size_t dlf_plan_file_bytes(const dlf_plan *plan);
 
 /* The path of a file into path[PATH_MAX]. */
 int dlf_plan_path(const dlf_plan *plan, uint64_t file, char *path,
+		  dlf_fault *fault);
+
+/* Open a file. */
+int dlf_plan_open(const dlf_plan *plan, uint64_t file, dlf_io *io, dlf_file *out,
 		  dlf_fault *fault);
 
 /* The table of a file; NULL: not known yet. */

@@ -17,7 +17,7 @@ static int read_range(dlf_read *read, dlf_file *file, dlf_worker *worker)
 		return dlf_fail(&read->fault, DLF_ETRUNCATED, file->size,
 				"the file ends before the range asked for");
 	read->size = read->length < 0 ? left : (uint64_t)read->length;
-	if (!file->size && read->length < 0 &&
+	if (!file->size && read->length < 0 && !file->object &&
 	    pread(file->fd, worker->io.stage, file->align, 0) > 0)
 		return dlf_fail(&read->fault, DLF_EUNSUPPORTED, 0,
 				"the file system does not tell the file's size, "
@@ -46,8 +46,10 @@ static void run(dlf_job *job, size_t task, dlf_worker *worker)
 
 	(void)task;
 	dlf_fault_clear(&read->fault);
-	if (dlf_file_open(&file, &worker->io, read->path,
-			  read->direct ? DLF_OPEN_DIRECT : 0, &read->fault))
+	dlf_io_use(&worker->io, read->store);
+	if (dlf_file_open_known(&file, &worker->io, read->path,
+				read->direct ? DLF_OPEN_DIRECT : 0, &read->known,
+				&read->fault))
 		return;
 	read_range(read, &file, worker);
 	dlf_file_close(&file);
@@ -74,6 +76,7 @@ int dlf_read_new(dlf_pool *pool, const char *path, uint64_t offset,
 	read->job.free = read_free;
 	read->job.tasks = 1;
 	read->pool = pool;
+	read->known.size = UINT64_MAX;
 	read->offset = offset;
 	read->length = length;
 	read->direct = direct;

@@ -15,6 +15,8 @@ typedef struct dlf_read {
 	uint64_t offset;
 	int64_t length;      /* -1: to the end of the file */
 	int direct;
+	dlf_store *store;    /* where the path leads; NULL: it is local */
+	dlf_hint known;      /* of the file */
 	int checksum;        /* take the CRC-32 of the range */
 	dlf_buf *buf;        /* once delivered: the bytes, at data[0..size) */
 	unsigned char *data; /* 64-byte aligned, inside buf */

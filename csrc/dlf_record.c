@@ -12,6 +12,8 @@
 
 /* Small records are walked over in blocks, large ones from header to header. */
 #define BLOCK ((size_t)64 << 10)
+/* Two numbers of 19 digits, what is between them, and what ends the line. */
+#define LINE_MAX_BYTES 42
 
 static uint64_t load(const unsigned char *p, int n)
 {
@@ -241,6 +243,39 @@ static int read_lines(FILE *file, uint64_t size, dlf_records *records,
 	return at == size ? 0 : dlf_records_disagree(at, fault);
 }
 
+/* The index of an object is one, too: its bytes, in memory.  NULL, and no fault:
+ * there is none. */
+static FILE *fetch_index(const char *path, uint64_t size, dlf_io *io,
+			 dlf_fault *fault)
+{
+	const uint64_t most = size / DLF_RECORD_FRAME * LINE_MAX_BYTES;
+	FILE *stream = NULL;
+	char *text = NULL;
+	dlf_file file;
+	int rc = dlf_file_open(&file, io, path, 0, fault);
+
+	if (rc == -ENOENT)
+		dlf_fault_clear(fault);
+	if (rc)
+		return NULL;
+	if (file.size > most)
+		rc = dlf_records_disagree(0, fault);
+	else if (!(text = malloc(file.size + 1)) ||
+		 !(stream = fmemopen(NULL, file.size + 1, "w+")))
+		rc = dlf_fail(fault, -ENOMEM, 0, "out of memory");
+	else
+		rc = dlf_file_read(&file, io, 0, text, file.size, NULL, fault);
+	if (!rc && fwrite(text, 1, file.size, stream) == file.size) {
+		fflush(stream);
+		rewind(stream);
+	}
+	free(text);
+	dlf_file_close(&file);
+	if (rc && stream)
+		fclose(stream);
+	return rc ? NULL : stream;
+}
+
 /* NULL: there is none that is a regular file.  A FIFO must not keep us. */
 static FILE *open_index(const char *path)
 {
@@ -255,8 +290,14 @@ static FILE *open_index(const char *path)
 	return file;
 }
 
-int dlf_records_from_index(const char *path, uint64_t size, dlf_records **out,
-			   dlf_fault *fault)
+static FILE *find_index(const char *path, uint64_t size, dlf_io *io,
+			dlf_fault *fault)
+{
+	return io->store ? fetch_index(path, size, io, fault) : open_index(path);
+}
+
+int dlf_records_from_index(const char *path, uint64_t size, dlf_io *io,
+			   dlf_records **out, dlf_fault *fault)
 {
 	char beside[PATH_MAX], dlio[PATH_MAX];
 	const char *used = beside;
@@ -264,11 +305,11 @@ int dlf_records_from_index(const char *path, uint64_t size, dlf_records **out,
 
 	*out = NULL;
 	if (join(beside, path, path + strlen(path), "", ""))
-		file = open_index(beside);
-	if (!file && dlf_record_index_path(path, dlio))
-		file = open_index(used = dlio);
+		file = find_index(beside, size, io, fault);
+	if (!file && !fault->code && dlf_record_index_path(path, dlio))
+		file = find_index(used = dlio, size, io, fault);
 	if (!file)
-		return 0;
+		return fault->code;
 	dlf_records *records = new_records(DLF_RECORDS_INDEXED);
 	int rc = records ? read_lines(file, size, records, fault)
 			 : dlf_fail(fault, -ENOMEM, 0, "out of memory");

@@ -56,7 +56,8 @@ int dlf_records_scan(const dlf_src *src, dlf_records **out, dlf_fault *fault);
 
 /* Find them in the file's index; *out is NULL where it has none.  DLF_EFORMAT: the
  * index does not fit the file of `size` bytes. */
-int dlf_records_from_index(const char *path, uint64_t size, dlf_records **out,
+int dlf_records_from_index(const char *path, uint64_t size, dlf_io *io,
+			   dlf_records **out,
 			   dlf_fault *fault);
 
 /* DLF_EFORMAT: the index says something else than the file at `offset`. */

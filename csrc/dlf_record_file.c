@@ -7,16 +7,12 @@
 
 static int open_file(dlf_record_file *r, dlf_fault *fault)
 {
-	const dlf_plan *plan = r->task->plan;
-	char path[PATH_MAX];
-	int rc = 0;
+	int rc;
 
 	if (r->opened)
 		return 0;
-	rc = dlf_plan_path(plan, r->task->file, path, fault);
-	if (!rc)
-		rc = dlf_file_open(&r->file, &r->task->worker->io, path,
-				   plan->direct ? DLF_OPEN_DIRECT : 0, fault);
+	rc = dlf_plan_open(r->task->plan, r->task->file, &r->task->worker->io,
+			   &r->file, fault);
 	r->opened = !rc;
 	return rc;
 }
@@ -112,7 +108,8 @@ static int look_up(dlf_record_file *r, int packed, dlf_records **found, dlf_faul
 	} else {
 		rc = dlf_plan_path(r->task->plan, r->task->file, path, fault);
 		if (!rc)
-			rc = dlf_records_from_index(path, r->file.size, found,
+			rc = dlf_records_from_index(path, r->file.size,
+						    &r->task->worker->io, found,
 						    fault);
 	}
 	return rc || *found ? rc : dlf_records_scan(&src, found, fault);

@@ -31,8 +31,9 @@ typedef struct dlf_store_ops {
 	 * pieces of any size.  DLF_ECHANGED: it is another object by now. */
 	int (*read)(dlf_object *object, struct dlf_io *io, uint64_t offset,
 		    void *dst, size_t len, dlf_fault *fault);
-	/* The range will be read from its beginning to its end, in pieces: ask for
-	 * it at once.  Advice; may be NULL. */
+	/* The range will be read from its beginning to its end, in pieces, maybe
+	 * with small gaps: ask for it at once.  Advice, which changes nothing inside
+	 * a range that was announced before; may be NULL. */
 	void (*will_read)(dlf_object *object, struct dlf_io *io, uint64_t offset,
 			  uint64_t len);
 	/* DLF_ECHANGED if it is not what was opened; NULL: each read has seen to
@@ -48,6 +49,9 @@ typedef struct dlf_store_ops {
 /* Begins a store's own structure. */
 struct dlf_store {
 	const dlf_store_ops *ops;
+	/* Ranges up to this are well read in pieces, if they were announced; longer
+	 * ones better by a single call, which brings their parts at once. */
+	uint64_t stream_most;
 };
 
 /* Begins an object's own structure. */

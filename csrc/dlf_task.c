@@ -26,6 +26,7 @@ int dlf_task_run(const dlf_plan *plan, uint64_t file, dlf_target *target,
 
 	task.memory.ctx = &task;
 	dlf_fault_clear(fault);
+	dlf_io_use(&worker->io, plan->store);
 	int rc = plan->container->read(&task, fault);
 	dlf_io_stats *stats = &worker->io.stats;
 	if (!rc)

@@ -18,6 +18,7 @@ cdef extern from "dlf_error.h" nogil:
         DLF_EMAKER
         DLF_ESTORE
         DLF_EMORE
+        DLF_DETAIL_MAX
     ctypedef struct dlf_fault:
         int code
         uint64_t offset
@@ -26,6 +27,28 @@ cdef extern from "dlf_error.h" nogil:
         char *detail
     void dlf_fault_clear(dlf_fault *fault)
     int dlf_fail(dlf_fault *fault, int code, uint64_t offset, const char *what)
+
+cdef extern from "dlf_store.h" nogil:
+    ctypedef struct dlf_hint:
+        uint64_t size
+        uint64_t version
+    ctypedef struct dlf_store:
+        const dlf_store_ops *ops
+        uint64_t stream_most
+    ctypedef struct dlf_object:
+        dlf_store *store
+        uint64_t size
+        uint64_t version
+    ctypedef struct dlf_store_ops:
+        int (*open)(dlf_store *store, dlf_io *io, const char *address, const dlf_hint *hint, dlf_object **out,
+                    dlf_fault *fault) noexcept
+        int (*read)(dlf_object *object, dlf_io *io, uint64_t offset, void *dst, size_t len,
+                    dlf_fault *fault) noexcept
+        void (*will_read)(dlf_object *object, dlf_io *io, uint64_t offset, uint64_t len) noexcept
+        int (*check_unchanged)(dlf_object *object, dlf_io *io, dlf_fault *fault) noexcept
+        void (*close)(dlf_object *object, dlf_io *io) noexcept
+        void (*leave)(dlf_store *store, dlf_io *io) noexcept
+    uint64_t dlf_store_version(const char *etag, size_t len)
 
 cdef extern from "dlf_pool.h" nogil:
     ctypedef struct dlf_pool:
@@ -83,15 +106,21 @@ cdef extern from "dlf_file.h" nogil:
     ctypedef struct dlf_io:
         int (*interrupted)() noexcept
         dlf_io_stats stats
+        dlf_store *store
     ctypedef struct dlf_file:
         int fd
         int direct
         uint32_t align
         uint64_t size
+        uint64_t inode
         int64_t mtime_sec
         uint32_t mtime_nsec
+        dlf_object *object
     int dlf_io_init(dlf_io *io, const void *cancel)
     void dlf_io_free(dlf_io *io)
+    void dlf_io_use(dlf_io *io, dlf_store *store)
+    int dlf_io_cancelled(dlf_io *io)
+    int dlf_latency_bucket(uint64_t ns)
     int dlf_file_open(dlf_file *file, dlf_io *io, const char *path, int flags, dlf_fault *fault)
     int dlf_file_read(dlf_file *file, dlf_io *io, uint64_t offset, void *dst, size_t len, uint32_t *crc,
                       dlf_fault *fault)
@@ -205,8 +234,8 @@ cdef extern from "dlf_array.h" nogil:
         int deflated
         int checked
     void dlf_array_scratch_free(dlf_array_scratch *scratch)
-    int dlf_view_open(dlf_view *view, dlf_io *io, dlf_array_scratch *scratch, dlf_memory memory,
-                      const char *path, int flags, dlf_fault *fault)
+    int dlf_view_open(dlf_view *view, const dlf_file *file, dlf_io *io, dlf_array_scratch *scratch,
+                      dlf_memory memory, dlf_fault *fault)
     void dlf_view_close(dlf_view *view)
     int dlf_view_read(dlf_view *view, uint64_t offset, void *dst, size_t n, uint32_t *crc, dlf_fault *fault)
     int dlf_view_directory(dlf_view *view, dlf_fault *fault)
@@ -251,6 +280,8 @@ cdef extern from "dlf_read.h" nogil:
     ctypedef struct dlf_read:
         dlf_job job
         char *path
+        dlf_store *store
+        dlf_hint known
         dlf_buf *buf
         unsigned char *data
         size_t size
@@ -295,11 +326,15 @@ cdef extern from "dlf_plan.h" nogil:
         const char *names
         const uint64_t *offsets
         uint64_t n_files
+        dlf_store *store
+        const uint64_t *sizes
+        const uint64_t *versions
         const dlf_field *fields
         size_t n_fields
         int (*read)(dlf_task *task, dlf_fault *fault) noexcept
         int (*learn)(dlf_task *task, dlf_table **table, dlf_fault *fault) noexcept
         void *maker
+    int dlf_plan_open(const dlf_plan *plan, uint64_t file, dlf_io *io, dlf_file *out, dlf_fault *fault)
     size_t dlf_plan_file_bytes(const dlf_plan *plan)
     void dlf_plan_sample(const dlf_plan *plan, size_t field, dlf_layout *layout)
     int dlf_plan_new_tables(dlf_plan *plan)

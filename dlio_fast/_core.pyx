@@ -7,12 +7,14 @@ from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer,
 )
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport EINVAL, ENOMEM, ETIMEDOUT
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 include "binding/errors.pxi"
 include "binding/buffer.pxi"
+include "binding/store.pxi"
 include "binding/archive.pxi"
 include "binding/file.pxi"
 include "binding/records.pxi"

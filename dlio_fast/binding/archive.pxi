@@ -21,6 +21,8 @@ cdef enum:
     READ_PIECE = 8 << 20
 
 
+# What it reads with points into the store.
+@cython.no_gc_clear
 cdef class Archive:
     """An open .npz or .npy file. Not for use by two threads at once.
 
@@ -39,6 +41,7 @@ cdef class Archive:
     cdef dlf_io io
     cdef dlf_array_scratch scratch
     cdef Pool pool
+    cdef Store store
     cdef bint opened
     cdef readonly bint npz
     cdef readonly str path
@@ -48,19 +51,23 @@ cdef class Archive:
         cdef dlf_memory memory
         cdef bytes encoded = c_path(path)
         cdef const char *c_encoded = encoded
+        cdef dlf_file file
         cdef int rc
         self.path = _os.fsdecode(encoded)
         self.pool = pool
+        self.store = store_of(path)
         rc = dlf_io_init(&self.io, NULL)
         if rc:
             raise code_error(rc)
         self.io.interrupted = interrupted
+        dlf_io_use(&self.io, pointer_of(self.store))
         memset(&memory, 0, sizeof(memory))
         memory.pool = pool.pool
         dlf_fault_clear(&fault)
         with nogil:
-            rc = dlf_view_open(&self.view, &self.io, &self.scratch, memory, c_encoded,
-                               DLF_OPEN_DIRECT if direct else 0, &fault)
+            rc = dlf_file_open(&file, &self.io, c_encoded, DLF_OPEN_DIRECT if direct else 0, &fault)
+            if rc == 0:
+                rc = dlf_view_open(&self.view, &file, &self.io, &self.scratch, memory, &fault)
         if rc:
             raise self.error(b"", &fault)
         self.opened = True

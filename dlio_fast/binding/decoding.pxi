@@ -37,6 +37,7 @@ cdef class _Remains:
     cdef dlf_cache *cache
     cdef object pool
     cdef object plans
+    cdef object stores
 
     def free(self):
         """Await the threads, and free all."""
@@ -47,16 +48,17 @@ cdef class _Remains:
         with nogil:
             dlf_ring_free(self.ring)
             dlf_cache_free(self.cache)
-        self.pool = self.plans = None
+        self.pool = self.plans = self.stores = None
         _remains.discard(self)
 
 
-cdef void release_elsewhere(dlf_ring *ring, dlf_cache *cache, pool, plans) noexcept:
+cdef void release_elsewhere(dlf_ring *ring, dlf_cache *cache, pool, plans, stores) noexcept:
     cdef _Remains remains = _Remains.__new__(_Remains)
     remains.ring = ring
     remains.cache = cache
     remains.pool = pool
     remains.plans = plans
+    remains.stores = stores
     _remains.add(remains)
     try:
         _thread.start_new_thread(remains.free, ())

@@ -1,6 +1,8 @@
 # A file, read at offsets.
 
 
+# What it reads with points into the store.
+@cython.no_gc_clear
 cdef class File:
     """An open file that is read at offsets, in the calling thread. Not for use by two threads at once.
 
@@ -23,14 +25,11 @@ cdef class File:
     cdef dlf_io *io
     cdef dlf_pool *pool
     cdef object kept
+    cdef Store store
     cdef bint opened
     cdef readonly str path
 
     def __init__(self, path, Pool pool not None, *, bint direct=False):
-        self.kept = pool
-        self.open(path, pool.pool, direct, NULL)
-
-    cdef int open(self, path, dlf_pool *pool, bint direct, dlf_io *io) except -1:
         cdef dlf_fault fault
         cdef bytes encoded = c_path(path)
         cdef const char *c_encoded = encoded
@@ -38,20 +37,36 @@ cdef class File:
         if self.opened or self.io != NULL:
             raise ValueError("the file is open")
         self.path = _os.fsdecode(encoded)
-        self.pool = pool
-        if io == NULL:
-            rc = dlf_io_init(&self.own, NULL)
-            if rc:
-                raise code_error(rc)
-            self.own.interrupted = interrupted
-            io = &self.own
-        self.io = io
+        self.kept = pool
+        self.pool = pool.pool
+        self.store = store_of(path)
+        rc = dlf_io_init(&self.own, NULL)
+        if rc:
+            raise code_error(rc)
+        self.io = &self.own
+        self.own.interrupted = interrupted
+        dlf_io_use(self.io, pointer_of(self.store))
         dlf_fault_clear(&fault)
         with nogil:
             rc = dlf_file_open(&self.file, self.io, c_encoded, DLF_OPEN_DIRECT if direct else 0, &fault)
+        self.has_opened(rc, &fault)
+
+    cdef int open_of_task(self, dlf_task *task, path) except -1:
+        """Open the file of a task, with the worker's belongings."""
+        cdef dlf_fault fault
+        cdef int rc
+        self.path = path
+        self.pool = task.memory.pool
+        self.io = &task.worker.io
+        dlf_fault_clear(&fault)
+        with nogil:
+            rc = dlf_plan_open(task.plan, task.file, self.io, &self.file, &fault)
+        return self.has_opened(rc, &fault)
+
+    cdef int has_opened(self, int rc, dlf_fault *fault) except -1:
         if rc:
             raise_pending()
-            raise fault_error(self.path, &fault)
+            raise fault_error(self.path, fault)
         self.opened = True
         return 0
 
@@ -141,7 +156,12 @@ cdef class File:
 
     @property
     def version(self):
-        """Size and modification time in nanoseconds at opening: another version of the file has others."""
+        """Size, and modification time in nanoseconds, at opening: another version of the file has others.
+
+        Of an object, what stands for its ETag instead of the time.
+        """
+        if self.file.object != NULL:
+            return self.file.size, self.file.inode
         return self.file.size, self.file.mtime_sec * 1_000_000_000 + self.file.mtime_nsec
 
     def check_unchanged(self):
@@ -161,10 +181,3 @@ cdef class File:
 
     def __exit__(self, *exc):
         self.close()
-
-
-cdef File open_file(path, dlf_pool *pool, bint direct, dlf_io *io):
-    """A file that is read with a worker's belongings."""
-    cdef File file = File.__new__(File)
-    file.open(path, pool, direct, io)
-    return file

@@ -17,6 +17,10 @@ cdef class Plan:
     fields : sequence of (member, descr, itemsize, shape)
         Member name (bytes, with ``.npy``), dtype literal (bytes), and a sample's shape.
     sample_axis : int or None
+    store : Store, optional
+        Where the paths lead; default: they are local.
+    sizes, versions : buffer of uint64, optional
+        Of the files, where known: in bytes, and as :func:`etag_version` has them.
     reader : object, optional
         For what the core cannot read by itself: its method ``read(task)`` is called with a :class:`Task` on
         the ring's threads, and returns for each field an array of the samples, (len(task.samples), *shape),
@@ -30,13 +34,17 @@ cdef class Plan:
     cdef dlf_plan plan
     cdef dlf_field *fields
     cdef object keep
+    cdef Store store
     cdef const uint64_t[::1] offsets
+    cdef const uint64_t[::1] sizes
+    cdef const uint64_t[::1] versions
     cdef readonly object reader
     cdef dict errors        # of the reader: by ring, then by job and file; on their way to the Batch
 
     def __cinit__(self, *, str container, bytes root, bytes names, const uint64_t[::1] offsets, fields,
                   uint64_t samples_per_file, sample_axis=None, bint direct=False, bint verify=True,
-                  bint ragged=False, reader=None):
+                  bint ragged=False, reader=None, Store store=None, const uint64_t[::1] sizes=None,
+                  const uint64_t[::1] versions=None):
         cdef bytes name = container.encode()
         cdef size_t f
         cdef int d
@@ -71,6 +79,13 @@ cdef class Plan:
         self.plan.read = read_with_reader
         self.plan.learn = learn_with_reader
         self.plan.maker = <void *> self
+        if (sizes is not None and len(sizes) != len(offsets)) or (
+                versions is not None and len(versions) != len(offsets)):
+            raise ValueError("sizes and versions are one for each file")
+        self.store, self.sizes, self.versions = store, sizes, versions
+        self.plan.store = pointer_of(store)
+        self.plan.sizes = &sizes[0] if sizes is not None and len(sizes) else NULL
+        self.plan.versions = &versions[0] if versions is not None and len(versions) else NULL
         self.plan.direct = direct
         self.plan.verify = verify
         self.plan.ragged = ragged
@@ -149,8 +164,9 @@ cdef class Task:
         if self.opened is None:
             if self.task == NULL:
                 raise _errors.ClosedError(f"{self.path}: the task has ended")
-            self.opened = open_file(self.path, self.task.memory.pool, self.task.plan.direct,
-                                    &self.task.worker.io)
+            file = File.__new__(File)
+            (<File> file).open_of_task(self.task, self.path)
+            self.opened = file
         return self.opened
 
     def put(self, size_t count, fields):

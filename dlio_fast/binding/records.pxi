@@ -38,7 +38,7 @@ cdef extern from "dlf_record.h" nogil:
     int dlf_record_is_packed(const unsigned char *first, size_t n)
     void dlf_records_free(dlf_table *records)
     int dlf_records_scan(const dlf_src *src, dlf_records **out, dlf_fault *fault)
-    int dlf_records_from_index(const char *path, uint64_t size, dlf_records **out, dlf_fault *fault)
+    int dlf_records_from_index(const char *path, uint64_t size, dlf_io *io, dlf_records **out, dlf_fault *fault)
     int dlf_records_disagree(uint64_t offset, dlf_fault *fault)
 
 cdef extern from "dlf_file.h" nogil:
@@ -146,7 +146,7 @@ cdef class RecordFile:
                 return rc
             self.src = dlf_src_memory(self.unpacked.data, self.unpacked_bytes)
         elif index:
-            rc = dlf_records_from_index(path, self.src.size, &self.records, fault)
+            rc = dlf_records_from_index(path, self.src.size, self.file.io, &self.records, fault)
             if rc or self.records != NULL:
                 return rc
         return dlf_records_scan(&self.src, &self.records, fault)

@@ -113,6 +113,7 @@ cdef class Ring:
     cdef bint closed
     cdef bint decodes       # the threads call into Python
     cdef object plans       # jobs in flight point into them
+    cdef object stores      # of reads
     cdef dict final_stats
     cdef object __weakref__
 
@@ -125,6 +126,7 @@ cdef class Ring:
             raise code_error(rc)
         self.pool = pool
         self.plans = set()
+        self.stores = set()
 
     def __dealloc__(self):
         self.release()
@@ -140,7 +142,7 @@ cdef class Ring:
         if self.decodes:
             dlf_ring_cancel(ring)
             if dlf_ring_await(ring, 0):
-                release_elsewhere(ring, cache, self.pool, self.plans)
+                release_elsewhere(ring, cache, self.pool, self.plans, self.stores)
                 return
             forget_errors(ring, self.plans)
         with nogil:
@@ -183,7 +185,7 @@ cdef class Ring:
         try:
             if plan not in self.plans:
                 self.plans.add(plan)
-                if plan.reader is not None:
+                if plan.reader is not None or plan.store is not None:
                     self.decodes = True
                     _decoding.add(self)
             with nogil:
@@ -201,12 +203,18 @@ cdef class Ring:
         """Ask for a range of a file. False: over the budget, take a delivery first."""
         cdef dlf_read *read
         cdef bytes encoded = c_path(path)
+        cdef Store store = store_of(path)
         cdef int rc
         self.enter()
         try:
+            if store is not None and store not in self.stores:
+                self.stores.add(store)
+                self.decodes = True
+                _decoding.add(self)
             rc = dlf_read_new(self.pool.pool, encoded, offset, length, direct, checksum, &read)
             if rc:
                 raise code_error(rc)
+            read.store = pointer_of(store)
             return self.submit(&read.job)
         finally:
             self.leave()

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dlf_file_object.h"
+
+/* Small enough that a piece is still in the second-level cache when its checksum is
+ * taken. */
+#define PIECE ((size_t)256 << 10)
+#define PAGE 4096
+
+int dlf_file_open_object(dlf_file *file, dlf_io *io, const char *address,
+			 const dlf_hint *hint, dlf_fault *fault)
+{
+	const dlf_hint nothing = {.size = UINT64_MAX};
+	int rc = io->store->ops->open(io->store, io, address,
+				      hint ? hint : &nothing, &file->object, fault);
+
+	if (rc)
+		return rc;
+	file->io = io;
+	file->align = PAGE;
+	file->size = file->object->size;
+	file->inode = file->object->version;
+	return 0;
+}
+
+void dlf_file_will_read(dlf_file *file, dlf_io *io, uint64_t offset, uint64_t len)
+{
+	const dlf_store *store = file->object ? file->object->store : NULL;
+
+	if (store && store->ops->will_read && len && len <= store->stream_most &&
+	    offset <= file->size && len <= file->size - offset)
+		store->ops->will_read(file->object, io, offset, len);
+}
+
+int dlf_file_read_object(dlf_file *file, dlf_io *io, uint64_t offset,
+			 unsigned char *dst, size_t len, const dlf_sum *sum,
+			 dlf_fault *fault)
+{
+	const dlf_store *store = file->object->store;
+	size_t piece = len;
+
+	if (sum && len > PIECE && len <= store->stream_most) {
+		dlf_file_will_read(file, io, offset, len);
+		piece = PIECE;
+	}
+	while (len) {
+		size_t part = len < piece ? len : piece;
+		if (dlf_io_cancelled(io))
+			return dlf_fail(fault, DLF_ECANCELLED, offset, "cancelled");
+		int rc = store->ops->read(file->object, io, offset, dst, part, fault);
+		if (rc)
+			return rc;
+		if (sum)
+			*sum->crc = sum->over(*sum->crc, dst, part);
+		offset += part;
+		dst += part;
+		len -= part;
+	}
+	return 0;
+}
+
+int dlf_file_check_object(const dlf_file *file, dlf_fault *fault)
+{
+	const dlf_store_ops *ops = file->object->store->ops;
+
+	return ops->check_unchanged
+		       ? ops->check_unchanged(file->object, file->io, fault)
+		       : 0;
+}
+
+void dlf_file_close_object(dlf_file *file)
+{
+	file->object->store->ops->close(file->object, file->io);
+	file->object = NULL;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What dlf_file does where the file is an object of a store.  For dlf_file.c alone.
+ */
+#ifndef DLF_FILE_OBJECT_H
+#define DLF_FILE_OBJECT_H
+
+#include "dlf_file.h"
+
+/* A checksum that is continued over what is read. */
+typedef struct dlf_sum {
+	uint32_t *crc;
+	uint32_t (*over)(uint32_t crc, const void *data, size_t n);
+	uint32_t (*copy)(uint32_t crc, void *dst, const void *src, size_t n);
+} dlf_sum;
+
+int dlf_file_open_object(dlf_file *file, dlf_io *io, const char *address,
+			 const dlf_hint *hint, dlf_fault *fault);
+int dlf_file_read_object(dlf_file *file, dlf_io *io, uint64_t offset,
+			 unsigned char *dst, size_t len, const dlf_sum *sum,
+			 dlf_fault *fault);
+int dlf_file_check_object(const dlf_file *file, dlf_fault *fault);
+void dlf_file_close_object(dlf_file *file);
+
+#endif
