@@ -9,17 +9,19 @@ from pathlib import Path
 
 # A device keeps fast only with several requests under way, whatever the number of processors.
 DIRECT_THREADS = 8
+REMOTE_THREADS = 16
 MOST_THREADS = 64
 
 
-def default_threads(direct: bool) -> int:
+def default_threads(direct: bool, remote: bool = False) -> int:
     """Return how many threads to read or write files with.
 
     Through the page cache they mostly copy and checksum: as many as there are processors. Past it they
-    mostly wait for the device: at least eight.
+    mostly wait for the device: at least eight. Those for objects of a store mostly wait for the network: at
+    least sixteen.
     """
-    processors = cpu_count()
-    return min(max(processors, DIRECT_THREADS) if direct else processors, MOST_THREADS)
+    least = REMOTE_THREADS if remote else DIRECT_THREADS if direct else 1
+    return min(max(cpu_count(), least), MOST_THREADS)
 
 
 def cpu_count(root: str | Path = "/") -> int:

@@ -44,7 +44,7 @@ cdef class Archive:
     cdef Store store
     cdef bint opened
     cdef readonly bint npz
-    cdef readonly str path
+    cdef readonly object path
 
     def __cinit__(self, path, Pool pool not None, *, npz=None, bint direct=False):
         cdef dlf_fault fault
@@ -53,7 +53,7 @@ cdef class Archive:
         cdef const char *c_encoded = encoded
         cdef dlf_file file
         cdef int rc
-        self.path = _os.fsdecode(encoded)
+        self.path = path if isinstance(path, str) else _os.fsdecode(encoded)
         self.pool = pool
         self.store = store_of(path)
         rc = dlf_io_init(&self.io, NULL)

@@ -27,7 +27,7 @@ cdef class File:
     cdef object kept
     cdef Store store
     cdef bint opened
-    cdef readonly str path
+    cdef readonly object path
 
     def __init__(self, path, Pool pool not None, *, bint direct=False):
         cdef dlf_fault fault
@@ -36,7 +36,7 @@ cdef class File:
         cdef int rc
         if self.opened or self.io != NULL:
             raise ValueError("the file is open")
-        self.path = _os.fsdecode(encoded)
+        self.path = path if isinstance(path, str) else _os.fsdecode(encoded)
         self.kept = pool
         self.pool = pool.pool
         self.store = store_of(path)

@@ -17,7 +17,7 @@ cdef class Plan:
     fields : sequence of (member, descr, itemsize, shape)
         Member name (bytes, with ``.npy``), dtype literal (bytes), and a sample's shape.
     sample_axis : int or None
-    store : Store, optional
+    store : RemoteStore, optional
         Where the paths lead; default: they are local.
     sizes, versions : buffer of uint64, optional
         Of the files, where known: in bytes, and as :func:`etag_version` has them.
@@ -34,6 +34,7 @@ cdef class Plan:
     cdef dlf_plan plan
     cdef dlf_field *fields
     cdef object keep
+    cdef object leads_to
     cdef Store store
     cdef const uint64_t[::1] offsets
     cdef const uint64_t[::1] sizes
@@ -43,7 +44,7 @@ cdef class Plan:
 
     def __cinit__(self, *, str container, bytes root, bytes names, const uint64_t[::1] offsets, fields,
                   uint64_t samples_per_file, sample_axis=None, bint direct=False, bint verify=True,
-                  bint ragged=False, reader=None, Store store=None, const uint64_t[::1] sizes=None,
+                  bint ragged=False, reader=None, store=None, const uint64_t[::1] sizes=None,
                   const uint64_t[::1] versions=None):
         cdef bytes name = container.encode()
         cdef size_t f
@@ -82,8 +83,9 @@ cdef class Plan:
         if (sizes is not None and len(sizes) != len(offsets)) or (
                 versions is not None and len(versions) != len(offsets)):
             raise ValueError("sizes and versions are one for each file")
-        self.store, self.sizes, self.versions = store, sizes, versions
-        self.plan.store = pointer_of(store)
+        self.leads_to, self.sizes, self.versions = store, sizes, versions
+        self.store = None if store is None else <Store?> store.core()
+        self.plan.store = pointer_of(self.store)
         self.plan.sizes = &sizes[0] if sizes is not None and len(sizes) else NULL
         self.plan.versions = &versions[0] if versions is not None and len(versions) else NULL
         self.plan.direct = direct
@@ -106,10 +108,11 @@ cdef class Plan:
         free(self.fields)
 
     def path(self, uint64_t file):
-        """The path of a file of the plan, as str."""
+        """The path of a file of the plan: str, or a RemotePath."""
         cdef bytes name = self.plan.root
         name += self.plan.names + self.plan.offsets[file]
-        return _os.fsdecode(name)
+        path = _os.fsdecode(name)
+        return path if self.leads_to is None else self.leads_to.path(path)
 
     def batch_bytes(self, size_t n):
         """Bytes that a batch of n samples occupies; 0 where each sample has a buffer of its own."""
@@ -156,7 +159,7 @@ cdef class Task:
     cdef File opened
     cdef size_t done
     cdef readonly uint64_t file
-    cdef readonly str path
+    cdef readonly object path
     cdef readonly list samples
 
     def open(self):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://")
@@ -17,6 +18,11 @@ def split_address(address: str) -> tuple[str, str]:
     """
     match = _SCHEME.match(address)
     return (match[1].lower(), address[match.end() :]) if match else ("", address)
+
+
+def is_remote(address: str | os.PathLike[str]) -> bool:
+    """Tell whether an address leads to an object store, or another file system of fsspec's."""
+    return backend_of(split_address(os.fsdecode(os.fspath(address)))[0]) not in ("file", "direct")
 
 
 def backend_of(scheme: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import _core
 from ..errors import ChecksumError, DataError
+from ..storage.local import store_of
 from ..storage.memory import shared_pool
 from .base import FieldSpec, FileSpec, Format
 from .decoding import DecodedFormat
@@ -103,7 +104,7 @@ def describe_samples(format: Format, path: str, *, direct: bool, verify: bool) -
     """
     spec = format.inspect(path, direct=direct)
     members = [_field_info(field, spec.samples) for field in spec.fields]
-    info = FileInfo(path, format.name, os.stat(path).st_size, members, spec.samples)
+    info = FileInfo(path, format.name, _size(path, direct), members, spec.samples)
     if isinstance(format, DecodedFormat):
         with _core.File(path, shared_pool(), direct=direct) as file:
             blocks = format.blocks(file, spec)
@@ -117,6 +118,11 @@ def describe_samples(format: Format, path: str, *, direct: bool, verify: bool) -
     for member in members:
         member.crc_state = state if format.checksums else "none"
     return info
+
+
+def _size(path: str, direct: bool) -> int:
+    with _core.File(path, shared_pool(), direct=direct) as file:
+        return file.size
 
 
 def _field_info(field: FieldSpec, samples: int) -> MemberInfo:
@@ -137,6 +143,7 @@ def read_samples(
         sample_axis=sample_axis,
         direct=direct,
         reader=format.reader(spec, READ_AT_ONCE),
+        store=store_of(path),
     )
     at_once = max(1, READ_AT_ONCE // max(1, sum(field.nbytes for field in spec.fields)))
     ring = _core.Ring(1, 0, shared_pool(), READ_AT_ONCE)

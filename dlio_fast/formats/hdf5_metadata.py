@@ -28,6 +28,8 @@ from ..errors import (
     UnsupportedError,
     os_error,
 )
+from ..storage.local import store_of
+from ..storage.seekable import SeekableFile
 
 # csrc/dlf_hdf5.h: the words of a description
 _NONE = 2**64 - 1
@@ -265,6 +267,7 @@ class MetadataFile:
     def __init__(self, path: str):
         self.path = path
         self._datasets: list[Dataset] = []
+        self._object: SeekableFile | None = None
 
     def __enter__(self) -> MetadataFile:
         _one_at_a_time.acquire()
@@ -278,6 +281,9 @@ class MetadataFile:
 
     def _open(self) -> None:
         h5 = h5py()
+        if store_of(self.path):
+            self._open_object()
+            return
         mode = os.stat(self.path).st_mode  # opening a FIFO would wait for ever
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             raise NotRegularFileError(f"{self.path}: is not a regular file", self.path)
@@ -285,7 +291,18 @@ class MetadataFile:
         self._fd = self.id.get_vfd_handle()
         status = os.fstat(self._fd)
         self.size, self.inode, self.mtime_ns = status.st_size, status.st_ino, status.st_mtime_ns
-        self.name: bytes = h5.h5f.get_name(self.id)
+        self._settle()
+
+    def _open_object(self) -> None:
+        h5, access = h5py(), _access()
+        self._object = SeekableFile(self.path)
+        access.set_fileobj_driver(h5.h5fd.fileobj_driver, self._object)
+        self.id = h5.h5f.open(os.fsencode(self.path), h5.h5f.ACC_RDONLY, fapl=access)
+        (self.size, self.inode), self.mtime_ns = self._object.file.version, 0
+        self._settle()
+
+    def _settle(self) -> None:
+        self.name: bytes = h5py().h5f.get_name(self.id)
         self.has_userblock = self.id.get_create_plist().get_userblock() != 0
 
     def __exit__(self, *exc: object) -> None:
@@ -295,11 +312,16 @@ class MetadataFile:
             for dataset in self._datasets:
                 dataset.close()
             self.id.close()
+            if self._object is not None:
+                self._object.close()
         finally:
             _one_at_a_time.release()
 
     def check_unchanged(self) -> None:
         """Raise FileChangedError if size or modification time differ from those at opening."""
+        if self._object is not None:
+            self._object.file.check_unchanged()
+            return
         status = os.fstat(self._fd)
         if (status.st_size, status.st_mtime_ns) != (self.size, self.mtime_ns):
             raise FileChangedError(f"{self.path}: the file changed while being read", self.path)

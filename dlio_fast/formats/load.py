@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from .. import _core
-from ..storage.local import Address, local_path
+from ..config import is_remote
+from ..errors import UnsupportedError
+from ..storage.local import Address, locate
 from ..storage.memory import shared_pool
 from .npy import load_npy
 from .npz import NpzFile
 
 
-def load(path: Address, *, mmap: bool = False, verify: bool = True) -> np.ndarray | NpzFile:
+def load(
+    path: Address,
+    *,
+    mmap: bool = False,
+    verify: bool = True,
+    storage_options: Mapping[str, Any] | None = None,
+) -> np.ndarray | NpzFile:
     """Load an ``.npz`` or ``.npy`` file, as :func:`numpy.load` does.
 
     Which of the two it is follows from the first bytes, not from the name.
@@ -21,12 +31,14 @@ def load(path: Address, *, mmap: bool = False, verify: bool = True) -> np.ndarra
     Parameters
     ----------
     path : str or path-like
-        A plain path, ``file://`` or ``direct://`` (O_DIRECT).
+        A plain path, ``file://``, ``direct://`` (O_DIRECT), ``s3://``, ``az://`` or what else fsspec knows.
     mmap : bool
         Map arrays that lie uncompressed in the file instead of reading them; mapped arrays are
         read-only and their checksums are not verified.
     verify : bool
         Check the CRC-32 of NPZ members.
+    storage_options : mapping, optional
+        For the store, as in :func:`dlio_fast.read`.
 
     Returns
     -------
@@ -43,7 +55,9 @@ def load(path: Address, *, mmap: bool = False, verify: bool = True) -> np.ndarra
     DlioFastOSError
         The file cannot be opened or read.
     """
-    local, direct = local_path(path)
+    local, direct = locate(path, storage_options)
+    if mmap and is_remote(path):
+        raise UnsupportedError(f"{local}: an object cannot be mapped, only read: leave mmap out", local)
     archive = _core.Archive(local, shared_pool(), direct=direct)
     if archive.npz:
         return NpzFile(archive, mmap=mmap, verify=verify)

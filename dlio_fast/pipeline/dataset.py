@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .._limits import default_threads
 from .._typing import Array, Fields, Int64Array, Values
-from ..config import Config, load_config, split_address
+from ..config import Config, is_remote, load_config, split_address
+from ..config.data import StorageSection
 from ..errors import ConfigError, DataError, DlioFastFileNotFoundError, DlioFastOSError, SampleError
 from ..formats import FileSpec, Format, format_for, format_named, suffixes
 from ..storage.files import FileList, list_files, list_folder
@@ -34,6 +34,7 @@ READER_CACHE = 64 << 20
 SPEC_TRIES = 100
 """Files looked into for one that says what a sample is."""
 
+SPLIT_FOLDERS = ("train", "valid")
 SPLITS = {"train": ("train", "num_files_train"), "valid": ("valid", "num_files_eval")}
 
 
@@ -52,6 +53,9 @@ class Dataset:
         Which arrays make up a sample; default all that the files have.
     data_folder : str or path-like, optional
         Instead of the config's; a plain path is read past the page cache where the config asks for it.
+    storage_options : mapping, optional
+        For the store that the folder lies in, in s3fs's or adlfs's own names; they go before the config's
+        ``storage`` section. See docs/remote.md.
 
     Attributes
     ----------
@@ -76,12 +80,14 @@ class Dataset:
         *,
         fields: str | Sequence[str] | None = None,
         data_folder: Address | None = None,
+        storage_options: Mapping[str, Any] | None = None,
     ):
         if split not in SPLITS:
             raise ConfigError(f"split {split!r} is not one of {', '.join(SPLITS)}")
         self.config = config if isinstance(config, Config) else load_config(config)
         self._setup(fields, DLIO_SAMPLE_AXIS, self.config.dataset.sizes_are_ragged)
         self.split = split
+        self._storage_options = storage_options
         if data_folder is not None:
             self.folder = _folder_address(data_folder, self.config)
         elif self.config.is_set("dataset.data_folder"):
@@ -103,6 +109,7 @@ class Dataset:
         fields: str | Sequence[str] | None = None,
         sample_axis: int | None = None,
         ragged: bool = False,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> Dataset:
         """A data set of files, without a DLIO config.
 
@@ -119,6 +126,8 @@ class Dataset:
         ragged : bool
             Say beforehand that samples differ in shape: each then gets memory of its own at once.
             Differing samples are coped with anyway, at the cost of address space.
+        storage_options : mapping, optional
+            For the store that they lie in, as in :func:`dlio_fast.read`.
         """
         self = cls.__new__(cls)
         self.config = None
@@ -126,7 +135,7 @@ class Dataset:
         self.split = None
         self._setup(fields, sample_axis, ragged)
         self._format = format_named(format) if isinstance(format, str) else format
-        self.__dict__["files"] = list_files(files, self._suffixes())
+        self.__dict__["files"] = list_files(files, self._suffixes(), storage_options)
         return self
 
     def _setup(self, fields: str | Sequence[str] | None, sample_axis: int | None, ragged: bool) -> None:
@@ -155,7 +164,9 @@ class Dataset:
         # from_files has listed its own
         assert self.config is not None and self.folder is not None and self.split is not None
         subfolder, key = SPLITS[self.split]
-        files = _list_split(self.folder, subfolder, self._suffixes())
+        files = _list_split(
+            self.folder, subfolder, self._suffixes(), self._storage_options, self.config.storage
+        )
         if not self.config.is_set(f"dataset.{key}"):
             return files
         wanted = getattr(self.config.dataset, key)
@@ -238,6 +249,9 @@ class Dataset:
             verify=verify,
             ragged=self.ragged,
             reader=self.format.reader(self.spec, cache_bytes),
+            store=self.files.store,
+            sizes=self.files.sizes,
+            versions=self.files.versions,
         )
 
     def __getitem__(self, index: int) -> dict[str, Array]:
@@ -265,7 +279,7 @@ class Dataset:
     def _read(self, ids: Int64Array, verify: bool) -> _core.Batch:
         ring, plan = self._ring, self._plan  # another thread may close the data set meanwhile
         if ring is None or not ring.usable():
-            ring = self._ring = _core.Ring(default_threads(self.files.direct), 0, shared_pool())
+            ring = self._ring = _core.Ring(self.files.threads, 0, shared_pool())
         if plan is None or self._verify != verify:
             plan, self._verify = self.plan(verify=verify), verify
             self._plan = plan
@@ -303,11 +317,19 @@ def _folder_address(folder: Address, config: Config) -> str:
     return f"direct://{address}" if direct and not split_address(address)[0] else address
 
 
-def _list_split(folder: str, subfolder: str, suffixes: list[str]) -> FileList:
+def _list_split(
+    folder: str,
+    subfolder: str,
+    suffixes: list[str],
+    storage_options: Mapping[str, Any] | None,
+    storage: StorageSection,
+) -> FileList:
     """The files of one split.
 
     Those below ``train/`` or ``valid/``; where neither is there, all files are for training.
     """
+    if is_remote(folder):
+        return _list_remote_split(folder, subfolder, suffixes, storage_options, storage)
     path, _ = local_path(folder)
     if subfolder == "train" and not any(
         os.path.isdir(os.path.join(path, name)) for name, _ in SPLITS.values()
@@ -317,6 +339,26 @@ def _list_split(folder: str, subfolder: str, suffixes: list[str]) -> FileList:
         return list_folder(f"{folder.rstrip('/')}/{subfolder}", suffixes)
     except FileNotFoundError:
         return FileList(b"", [])
+
+
+def _list_remote_split(
+    folder: str,
+    subfolder: str,
+    suffixes: list[str],
+    storage_options: Mapping[str, Any] | None,
+    storage: StorageSection,
+) -> FileList:
+    from ..storage.remote import list_folder_of, remote_store  # with fsspec and all
+
+    store = remote_store(folder, storage_options, storage)
+    for name in (subfolder, *SPLIT_FOLDERS):
+        files = list_folder_of(store, f"{folder.rstrip('/')}/{name}", suffixes)
+        if files is not None:
+            return files if name == subfolder else FileList(b"", [])
+    found = list_folder_of(store, folder, suffixes) if subfolder == "train" else FileList(b"", [])
+    if found is None:
+        raise DlioFastFileNotFoundError(2, "there are no objects below this address", folder)
+    return found
 
 
 def _forget_inherited() -> None:

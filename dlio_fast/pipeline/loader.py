@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from .. import _core
-from .._limits import cpu_count, default_threads, memory_limit
+from .._limits import cpu_count, memory_limit
 from .._pinning import Pinning, not_pinned
 from .._ranks import find_ranks
 from ..errors import ClosedError
@@ -174,7 +174,7 @@ class Loader:
     @lazy
     def threads(self) -> int:
         """Worker threads at most."""
-        return self._threads or default_threads(self.dataset.files.direct)
+        return self._threads or self.dataset.files.threads
 
     @property
     def batch_bytes(self) -> int:

@@ -45,11 +45,6 @@ class RemoteAddress:
         return self.prefix + self.key
 
 
-def is_remote(address: Address) -> bool:
-    """Tell whether an address is one of an object store or another file system of fsspec's."""
-    return backend_of(split_address(os.fsdecode(os.fspath(address)))[0]) not in ("file", "direct")
-
-
 def parse_address(address: Address, known_account: str = "") -> RemoteAddress:
     """Take the address of an object, or of a folder of them, to pieces.
 

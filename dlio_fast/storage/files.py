@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import glob
 import os
 import stat
-from collections.abc import Iterable, Sequence
-from typing import overload
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
+from .._limits import default_threads
 from ..errors import DlioFastFileNotFoundError, FormatError, NotRegularFileError, UnsupportedError, os_error
 from .local import Address, local_path
+
+if TYPE_CHECKING:
+    from .remote import RemoteStore
 
 MANIFEST_SUFFIXES = (".txt", ".lst", ".list", ".manifest")
 
@@ -30,17 +36,59 @@ class FileList(Sequence[str]):
         The paths below it.
     direct : bool
         Read them past the page cache.
+    sizes : array of uint64, optional
+        Of objects, in bytes, as far as a listing has told: UINT64_MAX where it has not.
+    versions : array of uint64, optional
+        What stands for their ETags (csrc/dlf_store.h); 0 where there is none.
+
+    Attributes
+    ----------
+    store : RemoteStore or None
+        Where they lie, if not in local file systems.
     """
 
-    def __init__(self, root: bytes, names: Sequence[bytes], *, direct: bool = False):
-        self.root = root
-        self.names = b"\0".join(names) + b"\0" if names else b""
-        self.direct = direct
-        ends = np.flatnonzero(np.frombuffer(self.names, np.uint8) == 0)
-        if len(ends) != len(names):
+    store: RemoteStore | None = None
+
+    def __init__(
+        self,
+        root: bytes,
+        names: Sequence[bytes],
+        *,
+        direct: bool = False,
+        sizes: NDArray[np.uint64] | None = None,
+        versions: NDArray[np.uint64] | None = None,
+    ):
+        block = b"\0".join(names) + b"\0" if names else b""
+        self._set(root, block, direct, sizes, versions)
+        if len(self) != len(names):
             raise FormatError("a path cannot hold a NUL character")
-        self.offsets = np.zeros(len(names), np.uint64)
+
+    def _set(
+        self,
+        root: bytes,
+        block: bytes,
+        direct: bool,
+        sizes: NDArray[np.uint64] | None,
+        versions: NDArray[np.uint64] | None,
+    ) -> None:
+        self.root, self.names, self.direct = root, block, direct
+        self.sizes, self.versions = sizes, versions
+        ends = np.flatnonzero(np.frombuffer(block, np.uint8) == 0)
+        self.offsets = np.zeros(len(ends), np.uint64)
         self.offsets[1:] = ends[:-1] + 1
+
+    @classmethod
+    def of_block(
+        cls,
+        root: bytes,
+        block: bytes,
+        sizes: NDArray[np.uint64] | None = None,
+        versions: NDArray[np.uint64] | None = None,
+    ) -> FileList:
+        """A list of the names in one block, each of which ends with a NUL."""
+        self = cls.__new__(cls)
+        self._set(root, block, False, sizes, versions)
+        return self
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -53,16 +101,24 @@ class FileList(Sequence[str]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         start = int(self.offsets[index])  # an IndexError of numpy's names the index and the length
-        return os.fsdecode(self.root + self.names[start : self.names.index(b"\0", start)])
+        path = os.fsdecode(self.root + self.names[start : self.names.index(b"\0", start)])
+        return self.store.path(path) if self.store else path
 
     def head(self, count: int) -> FileList:
         """The first count files."""
         if count >= len(self):
             return self
-        first = FileList.__new__(FileList)
-        first.root, first.direct, first.offsets = self.root, self.direct, self.offsets[:count].copy()
+        first = copy.copy(self)
+        first.offsets = self.offsets[:count].copy()
         first.names = self.names[: int(self.offsets[count])]
+        first.sizes = None if self.sizes is None else self.sizes[:count].copy()
+        first.versions = None if self.versions is None else self.versions[:count].copy()
         return first
+
+    @property
+    def threads(self) -> int:
+        """How many threads to read them with, by default."""
+        return default_threads(self.direct, self.store is not None)
 
     def __repr__(self) -> str:
         return f"<FileList of {len(self)} files below {os.fsdecode(self.root) or '.'!r}>"
@@ -121,7 +177,11 @@ def list_folder(folder: Address, suffixes: Iterable[str]) -> FileList:
     return FileList(base, below, direct=direct)
 
 
-def list_files(files: Address | Iterable[Address], suffixes: Iterable[str]) -> FileList:
+def list_files(
+    files: Address | Iterable[Address],
+    suffixes: Iterable[str],
+    storage_options: Mapping[str, Any] | None = None,
+) -> FileList:
     """Resolve what a user names as his files: a list, a folder, a glob, a manifest, or one file.
 
     Parameters
@@ -131,12 +191,22 @@ def list_files(files: Address | Iterable[Address], suffixes: Iterable[str]) -> F
         relative ones below the manifest's own folder; lines that begin with ``#`` are comments.
     suffixes : iterable of str
         Which files of a folder count.
+    storage_options : mapping, optional
+        For the store of addresses that are not local.
 
     Raises
     ------
     DlioFastFileNotFoundError
         Nothing is there.
     """
+    if not isinstance(files, (str, bytes, os.PathLike)):
+        files = list(files)
+    from .listing import names_remote  # which needs this module
+
+    if names_remote(files):
+        from .remote import list_objects
+
+        return list_objects(files, suffixes, storage_options)
     if not isinstance(files, (str, bytes, os.PathLike)):
         return _from_paths(files)
     path, direct = local_path(files)

@@ -1,19 +1,22 @@
-"""Reading local files: ``read`` and ``read_many``."""
+"""Reading files and objects: ``read`` and ``read_many``."""
 
 from __future__ import annotations
 
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from .. import _core
 from .._limits import default_threads
 from .._log import log_fallbacks
-from ..config import backend_of, split_address
-from ..errors import ClosedError, DataError, UnsupportedError
+from ..config import backend_of, is_remote, split_address
+from ..errors import ClosedError, ConfigError, DataError, UnsupportedError
 from .memory import SHARED_KEEP, shared_pool
+
+if TYPE_CHECKING:
+    from .remote import RemoteStore
 
 Address = str | os.PathLike[str]
 
@@ -49,15 +52,45 @@ def local_path(address: Address) -> tuple[str, bool]:
     return path, backend == "direct"
 
 
-def read(uri: Address, *, offset: int = 0, length: int | None = None) -> _core.Buffer:
+def locate(address: Address, storage_options: Mapping[str, Any] | None = None) -> tuple[str, bool]:
+    """Where an address leads: a path, or the RemotePath of an object; and whether to bypass the page cache.
+
+    Raises
+    ------
+    ConfigError
+        Address or options are not what its store takes.
+    MissingDependencyError
+        What serves its scheme is not installed.
+    """
+    if not is_remote(address):
+        return local_path(address)
+    from .remote import remote_path  # with fsspec and all
+
+    return remote_path(address, storage_options), False
+
+
+def store_of(path: str) -> RemoteStore | None:
+    """The store of a RemotePath; None: the path is local."""
+    return getattr(path, "store", None)
+
+
+def read(
+    uri: Address,
+    *,
+    offset: int = 0,
+    length: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> _core.Buffer:
     """Read a file, or a range of it, into aligned memory.
 
     Parameters
     ----------
     uri : str or path-like
-        A plain path, ``file://`` or ``direct://`` (O_DIRECT).
+        A plain path, ``file://``, ``direct://`` (O_DIRECT), ``s3://``, ``az://`` or what else fsspec knows.
     offset, length : int
         The range in bytes; ``None`` reads to the end of the file.
+    storage_options : mapping, optional
+        For the store, in s3fs's or adlfs's own names; see docs/remote.md.
 
     Returns
     -------
@@ -71,7 +104,7 @@ def read(uri: Address, *, offset: int = 0, length: int | None = None) -> _core.B
     DlioFastOSError
         The file cannot be opened or read (also the matching OSError subclass).
     """
-    path, direct = local_path(uri)
+    path, direct = locate(uri, storage_options)
     ring = _core.Ring(1, SHARED_KEEP, shared_pool())
     try:
         ring.submit_read(path, *_range(offset, length), direct)
@@ -94,7 +127,11 @@ def _range(offset: int, length: int | None) -> tuple[int, int]:
 
 
 def read_many(
-    uris: Iterable[Address], *, threads: int | None = None, prefetch_bytes: int = SHARED_KEEP
+    uris: Iterable[Address],
+    *,
+    threads: int | None = None,
+    prefetch_bytes: int = SHARED_KEEP,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Iterator[tuple[Address, _core.Buffer]]:
     """Read whole files ahead on several threads, and yield them in the order given.
 
@@ -103,9 +140,11 @@ def read_many(
     uris : iterable of str or path-like
         Consumed as the reading gets on; may be endless.
     threads : int, optional
-        Default: from the cores this process may use, and more for ``direct://``.
+        Default: from the cores this process may use, and more for ``direct://`` and for stores.
     prefetch_bytes : int
         The most bytes read and not yet yielded; a larger file goes through alone.
+    storage_options : mapping, optional
+        As in :func:`read`.
 
     Yields
     ------
@@ -116,7 +155,7 @@ def read_many(
     As :func:`read`. The exception belongs to its file and comes in its turn: :class:`ReadMany` is an
     iterator that goes on with the next file when asked again.
     """
-    return ReadMany(uris, threads=threads, prefetch_bytes=prefetch_bytes)
+    return ReadMany(uris, threads=threads, prefetch_bytes=prefetch_bytes, storage_options=storage_options)
 
 
 class ReadMany:
@@ -129,6 +168,7 @@ class ReadMany:
         threads: int | None = None,
         prefetch_bytes: int = SHARED_KEEP,
         checksum: bool = False,
+        storage_options: Mapping[str, Any] | None = None,
     ):
         if isinstance(uris, (str, bytes, os.PathLike)):
             raise TypeError(f"{uris!r} is one address: give a list of them, or use read")
@@ -141,6 +181,7 @@ class ReadMany:
         self._threads = threads
         self._budget = prefetch_bytes
         self._checksum = checksum
+        self._storage_options = storage_options
         self._pending: deque[tuple[Address, Exception | None]] = deque()
         self._ring: _core.Ring | None = None
         self._pool = _core.Pool(prefetch_bytes + CONSUMER_BYTES)
@@ -185,13 +226,17 @@ class ReadMany:
         """False: the ring is over its budget, take a delivery first."""
         error: Exception | None = None
         try:
-            path, direct = local_path(uri)
+            path, direct = locate(uri, self._storage_options)
             if self._ring is None:
-                self._threads = self._threads or default_threads(direct)
+                self._threads = self._threads or default_threads(direct, is_remote(uri))
                 self._ring = _core.Ring(self._threads, self._budget, self._pool)
             if not self._ring.submit_read(path, 0, -1, direct, self._checksum):
                 return False
-        except (DataError, TypeError) as refused:  # no address of a file: said when its turn comes
+        except (
+            DataError,
+            ConfigError,
+            TypeError,
+        ) as refused:  # no address: said when its turn comes
             error = refused
         self._pending.append((uri, error))
         return True

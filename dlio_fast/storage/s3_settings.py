@@ -120,7 +120,9 @@ class S3Settings:
         config["max_pool_connections"] = max(int(config.get("max_pool_connections", 10)), pool)
         config["s3"] = {"addressing_style": self.addressing_style, **config.get("s3", {})}
         config["connect_timeout"], config["read_timeout"] = self.connect_timeout, self.read_timeout
-        client = {**options.get("client_kwargs", {}), "region_name": self.region}
+        client = dict(options.get("client_kwargs", {}))
+        if not client.get("region_name"):
+            config["region_name"] = self.region  # in the client's, s3fs could not make a bucket in us-east-1
         client["verify"] = (self.ca_file or True) if self.verify_tls else False
         # Every option of the credentials is named, so that fsspec's configuration fills none of them in.
         own = {name: options.get(name) for name in ("key", "secret", "token")}

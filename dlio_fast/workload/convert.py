@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .. import _core
-from .._limits import cpu_count, default_threads, memory_limit
+from .._limits import cpu_count, memory_limit
 from .._log import log_fallbacks
 from .._typing import Fields, Values
 from ..config import Config
@@ -347,7 +347,7 @@ class _Feed:
         budget = max(min(READ_AHEAD, memory_limit() // 8), 2 * (batch + dataset.spec.scratch_bytes))
         cache = budget // 2 if dataset.spec.samples > target.per_file else 0
         self._plan = dataset.plan(cache_bytes=cache)
-        self._ring = _core.Ring(default_threads(dataset.files.direct), budget, shared_pool(), cache)
+        self._ring = _core.Ring(dataset.files.threads, budget, shared_pool(), cache)
         self._ahead = threads + 1
         self._asked: deque[int] = deque()
         self._next = 0

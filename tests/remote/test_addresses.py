@@ -2,8 +2,9 @@
 
 import pytest
 
+from dlio_fast.config import is_remote
 from dlio_fast.errors import ConfigError
-from dlio_fast.storage.addresses import is_remote, parse_address
+from dlio_fast.storage.addresses import parse_address
 
 AZURE = "core.windows.net"
 

@@ -1,0 +1,143 @@
+"""The plain road: any file system of fsspec's, read by ranges on the ring's threads."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
+from typing import Any
+
+from .. import _core
+from ..errors import ClosedError, DlioFastTimeoutError, FileChangedError, StoreError
+from .azure_settings import AzureSettings
+from .filesystems import filesystem
+from .s3_settings import S3Settings
+from .settings import Settings
+from .store_errors import translate_error
+
+ATTEMPTS = 4
+"""The file systems have retries of their own; these are for what they give up on."""
+PATIENCE = 60.0
+"""Seconds for one range, all attempts together."""
+LOOK_EVERY = 0.1
+"""Seconds between two looks at whether anybody still wants it."""
+
+Cancelled = Callable[[], bool]
+
+
+class FsspecSource:
+    """What ``_core.CallbackStore`` reads from.
+
+    Parameters
+    ----------
+    settings : Settings
+    prefix : str
+        Of the addresses that will be asked for.
+    """
+
+    def __init__(self, settings: Settings, prefix: str):
+        self._settings, self._prefix = settings, prefix
+        self._fs = filesystem(settings)
+
+    def open(self, address: str) -> tuple[int, int]:
+        """Size in bytes, and what stands for the ETag (0: there is none)."""
+        path = self._path(address)
+
+        def ask() -> dict[str, Any]:
+            found: dict[str, Any] = self._fs.info(path)
+            return found
+
+        info = self._trying(ask, address, lambda: False)
+        if info["type"] == "directory" or info["size"] is None:
+            raise StoreError(5, "is no object, or its size is not known", address)
+        return int(info["size"]), version_of(info)
+
+    def read(self, address: str, offset: int, length: int, version: int, cancelled: Cancelled) -> bytes:
+        """Exactly these bytes.
+
+        Raises
+        ------
+        FileChangedError
+            There are fewer.
+        DlioFastOSError
+            What the store says, or that it said nothing.
+        """
+        path = self._path(address)
+
+        def ask() -> bytes:
+            if not getattr(self._fs, "async_impl", False):
+                found: bytes = self._fs.cat_file(path, start=offset, end=offset + length)
+                return found
+            work = self._fs._cat_file(path, start=offset, end=offset + length)
+            return _awaited(asyncio.run_coroutine_threadsafe(work, self._fs.loop), address, cancelled)
+
+        data: bytes = self._trying(ask, address, cancelled)
+        if len(data) != length:
+            raise FileChangedError(
+                f"{len(data)} bytes came where {length} were asked for", address, None, offset + len(data)
+            )
+        return data
+
+    def _path(self, address: str) -> str:
+        return file_system_path(self._settings, self._fs, address, self._prefix)
+
+    def _trying(self, ask: Callable[[], Any], address: str, cancelled: Cancelled) -> Any:
+        end = time.monotonic() + PATIENCE
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return ask()
+            except ClosedError:
+                raise
+            except Exception as error:
+                known = translate_error(error, address)
+                passing = isinstance(known, (StoreError, DlioFastTimeoutError, ConnectionError))
+                wait = random.uniform(0, 0.2 * 2**attempt)
+                if not passing or attempt == ATTEMPTS or time.monotonic() + wait > end:
+                    raise known from None
+                _pause(wait, address, cancelled)
+        raise AssertionError("the last attempt returns or raises")
+
+
+def _pause(seconds: float, address: str, cancelled: Cancelled) -> None:
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        if cancelled():
+            raise ClosedError(f"{address}: reading was cancelled")
+        time.sleep(min(left, LOOK_EVERY))
+
+
+def _awaited(future: Future[bytes], address: str, cancelled: Cancelled) -> bytes:
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return future.result(LOOK_EVERY)
+        except NotYet:
+            if future.done():
+                raise  # the work's own
+            if cancelled():
+                future.cancel()
+                raise ClosedError(f"{address}: reading was cancelled") from None
+            if time.monotonic() > end:
+                future.cancel()
+                raise DlioFastTimeoutError(110, f"no answer within {PATIENCE:.0f} s", address) from None
+
+
+def file_system_path(settings: Settings, fs: Any, address: str, prefix: str) -> str:
+    """What the file system calls an address, which begins with the prefix of its store."""
+    key = address.removeprefix(prefix)
+    if isinstance(settings, S3Settings):
+        return f"{settings.bucket}/{key}"
+    if isinstance(settings, AzureSettings):
+        return f"{settings.container}/{key}"
+    return str(fs._strip_protocol(address))
+
+
+def version_of(info: dict[str, Any]) -> int:
+    """What stands for the ETag that a file system tells of an object; 0: it tells none."""
+    for name in ("ETag", "etag", "e_tag", "md5Hash"):
+        if info.get(name):
+            return _core.etag_version(str(info[name]).encode())
+    return 0

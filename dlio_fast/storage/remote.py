@@ -1,0 +1,160 @@
+"""Stores of objects: which one an address leads to, and how this process reads from it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .. import _core
+from ..config.data import StorageSection
+from .access import check_access
+from .addresses import RemoteAddress
+from .files import FileList
+from .filesystems import filesystem
+from .fsspec_source import FsspecSource
+from .listing import list_remote, list_remote_folder
+from .local import Address
+from .settings import Settings, remote_address, settings_for
+
+THREADS = 16
+"""Requests under way at once by default: enough to hide a round trip, few enough for a small machine."""
+
+
+class RemotePath(str):
+    """The address of an object, which knows its store: all that reads files takes it in place of a path."""
+
+    store: RemoteStore
+
+    def __new__(cls, address: str, store: RemoteStore) -> RemotePath:
+        self = super().__new__(cls, address)
+        self.store = store
+        return self
+
+    def __add__(self, ending: str) -> RemotePath:
+        return RemotePath(str(self) + ending, self.store)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RemotePath, (str(self), self.store)
+
+
+class RemoteStore:
+    """A bucket, a container, or another file system of fsspec's.
+
+    Only its settings cross to other processes; connections are made in each when first needed.
+
+    Parameters
+    ----------
+    settings : Settings
+    address : RemoteAddress
+        Of something in it.
+    """
+
+    def __init__(self, settings: Settings, address: RemoteAddress):
+        self.settings = settings
+        self.address = address
+        self._forget()
+
+    def _forget(self) -> None:
+        self._lock = threading.Lock()
+        self._core: tuple[int, _core.Store] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"settings": self.settings, "address": self.address}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def core(self) -> _core.Store:
+        """What the core reads from, of this process alone."""
+        pid, known = os.getpid(), self._core
+        if known is None or known[0] != pid:
+            if known is not None:  # the parent's, and its lock may be held by a thread that is not here
+                self._forget()
+            with self._lock:
+                if self._core is None:
+                    self._core = pid, self._made()
+                known = self._core
+        core: _core.Store = known[1]
+        return core
+
+    def _made(self) -> _core.Store:
+        options = self.settings.http_store_options(self.address)
+        if options is not None and hasattr(_core, "HttpStore"):
+            fast: _core.Store = _core.HttpStore(**options)
+            return fast
+        return _core.CallbackStore(FsspecSource(self.settings, self.address.prefix))
+
+    def filesystem(self) -> Any:
+        """The file system of fsspec's to list and write with, of this process alone."""
+        return filesystem(self.settings)
+
+    def check(self, key: str | None = None) -> None:
+        """See :func:`~dlio_fast.storage.access.check_access`."""
+        check_access(self.settings, key)
+
+    def path(self, address: str) -> RemotePath:
+        """Another address in it."""
+        return RemotePath(address, self)
+
+    def __repr__(self) -> str:
+        return f"<RemoteStore {self.address.prefix}>"
+
+
+def remote_store(
+    address: Address,
+    storage_options: Mapping[str, Any] | None = None,
+    storage: StorageSection | Mapping[str, Any] | None = None,
+) -> RemoteStore:
+    """The store that an address leads to; one for the same settings, so that connections are shared.
+
+    Parameters, Raises
+    ------------------
+    As :func:`~dlio_fast.storage.settings.settings_for`.
+    """
+    settings = settings_for(address, storage_options, storage)
+    parts = remote_address(address, settings)
+    with _lock:
+        return _stores.setdefault((settings, parts.prefix), RemoteStore(settings, parts))
+
+
+def remote_path(address: Address, storage_options: Mapping[str, Any] | None = None) -> RemotePath:
+    """An address together with the store that it leads to."""
+    return remote_store(address, storage_options).path(os.fsdecode(os.fspath(address)))
+
+
+def list_objects(
+    files: Address | Iterable[Address],
+    suffixes: Iterable[str],
+    storage_options: Mapping[str, Any] | None = None,
+) -> FileList:
+    """As :func:`~dlio_fast.storage.listing.list_remote`, with the store that they are read from."""
+    found = list_remote(files, suffixes, storage_options)
+    found.store = remote_store(os.fsdecode(found.root), storage_options)
+    return found
+
+
+def list_folder_of(store: RemoteStore, folder: str, suffixes: Iterable[str]) -> FileList | None:
+    """The data objects of a folder in a store, as local folders are listed; None: there is no such folder."""
+    try:
+        files = list_remote_folder(folder, suffixes, store.settings)
+    except FileNotFoundError:
+        return None
+    files.store = store
+    return files
+
+
+_stores: dict[tuple[Settings, str], RemoteStore] = {}
+_lock = threading.Lock()
+
+
+def _forget_inherited() -> None:
+    global _lock
+    _lock = threading.Lock()
+    for store in list(_stores.values()):
+        store._forget()
+
+
+os.register_at_fork(after_in_child=_forget_inherited)
