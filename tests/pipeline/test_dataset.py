@@ -97,8 +97,6 @@ def test_a_path_that_leads_nowhere_is_an_error_at_once(tmp_path, files):
     for missing in (tmp_path / "missing", tmp_path / "*.npz", f"direct://{tmp_path}/missing.npz"):
         with pytest.raises(FileNotFoundError, match="no such file, folder or match"):
             df.Dataset.from_files(missing)
-    with pytest.raises(UnsupportedError, match="s3://"):
-        df.Dataset.from_files("s3://bucket/folder")
     with pytest.raises(UnsupportedError, match="all direct:// or none"):
         df.Dataset.from_files([files[0], f"direct://{files[1]}"])
 

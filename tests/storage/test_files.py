@@ -109,8 +109,6 @@ def test_what_is_not_there_is_said(tmp_path):
         with pytest.raises(FileNotFoundError, match="no such file") as caught:
             list_files(missing if "://" in missing else tmp_path / missing, NPZ)
         assert isinstance(caught.value, DlioFastError)
-    with pytest.raises(UnsupportedError, match="s3://"):
-        list_files("s3://bucket/key", NPZ)
     (tmp_path / "f").write_bytes(b"")
     with pytest.raises(NotADirectoryError) as caught:
         list_folder(tmp_path / "f", NPZ)
