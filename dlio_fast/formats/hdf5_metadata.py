@@ -270,19 +270,25 @@ class MetadataFile:
         self._object: SeekableFile | None = None
 
     def __enter__(self) -> MetadataFile:
+        if store_of(self.path):
+            self._object = SeekableFile(self.path)
+            self._object.read(1)  # its block holds most metadata: not while others wait
+            self._object.seek(0)
         _one_at_a_time.acquire()
         try:
             with typed_errors(self.path):
                 self._open()
         except BaseException:
             _one_at_a_time.release()
+            if self._object is not None:
+                self._object.close()
             raise
         return self
 
     def _open(self) -> None:
         h5 = h5py()
-        if store_of(self.path):
-            self._open_object()
+        if self._object is not None:
+            self._open_object(self._object)
             return
         mode = os.stat(self.path).st_mode  # opening a FIFO would wait for ever
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
@@ -293,12 +299,11 @@ class MetadataFile:
         self.size, self.inode, self.mtime_ns = status.st_size, status.st_ino, status.st_mtime_ns
         self._settle()
 
-    def _open_object(self) -> None:
-        h5, access = h5py(), _access()
-        self._object = SeekableFile(self.path)
-        access.set_fileobj_driver(h5.h5fd.fileobj_driver, self._object)
+    def _open_object(self, opened: SeekableFile) -> None:
+        h5, access = h5py(), _access().copy()
+        access.set_fileobj_driver(h5.h5fd.fileobj_driver, opened)
         self.id = h5.h5f.open(os.fsencode(self.path), h5.h5f.ACC_RDONLY, fapl=access)
-        (self.size, self.inode), self.mtime_ns = self._object.file.version, 0
+        (self.size, self.inode), self.mtime_ns = opened.file.version, 0
         self._settle()
 
     def _settle(self) -> None:
