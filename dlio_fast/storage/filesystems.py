@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -19,13 +20,29 @@ _kept: dict[tuple[Settings, int], Any] = {}
 _lock = threading.Lock()
 
 
+_inherited: list[Any] = []
+"""A child's: file systems of the parent, never to be finalised, and the event loop of their thread."""
+
+
+def _note_loop() -> None:
+    asyn = sys.modules.get("fsspec.asyn")
+    _inherited[:] = [asyn.loop[0]] if asyn and asyn.loop and asyn.loop[0] else []
+
+
 def _forget_inherited() -> None:
     global _lock
     _lock = threading.Lock()
+    # The child's descriptor leads to the parent's own epoll instance: a connection that is closed here would
+    # be forgotten there, and the parent would wait for its answer for ever.
+    for loop in _inherited:
+        selector = getattr(loop, "_selector", None)
+        if selector is not None:
+            selector.close()
+    _inherited.append(dict(_kept))
     _kept.clear()
 
 
-os.register_at_fork(after_in_child=_forget_inherited)
+os.register_at_fork(before=_note_loop, after_in_child=_forget_inherited)
 
 
 def filesystem(settings: Settings, *, pool: int = DEFAULT_POOL, endpoint: str | None = None) -> Any:

@@ -81,9 +81,7 @@ def test_every_format_is_the_same_from_any_file_system_of_fsspecs(name, folders)
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_single_samples_of_every_format_come_from_a_store(name, folders, moto):
-    remote = df.Dataset(
-        uploaded(folders(name), moto.put, moto.root), storage_options=moto.storage_options
-    )
+    remote = df.Dataset(uploaded(folders(name), moto.put, moto.root), storage_options=moto.storage_options)
     local = df.Dataset(folders(name))
     for i in (0, len(local) - 1):
         for field, values in local[i].items():
