@@ -74,8 +74,9 @@ $(VENV)/.core: $(C_SOURCES) $(C_HEADERS) $(CYTHON) setup.py $(VENV)/.with-report
 
 have = $(shell $(PKG_CONFIG) --exists $(1) 2>/dev/null && echo $(2) $$($(PKG_CONFIG) $(3) $(1)))
 OPTIONAL_CFLAGS := $(call have,libisal,-DDLF_HAVE_ISAL=1,--cflags) \
-	$(call have,libdeflate,-DDLF_HAVE_LIBDEFLATE=1,--cflags)
-OPTIONAL_LIBS := $(call have,libisal,,--libs) $(call have,libdeflate,,--libs)
+	$(call have,libdeflate,-DDLF_HAVE_LIBDEFLATE=1,--cflags) \
+	$(call have,openssl,-DDLF_HAVE_OPENSSL=1,--cflags)
+OPTIONAL_LIBS := $(call have,libisal,,--libs) $(call have,libdeflate,,--libs) $(call have,openssl,,--libs)
 
 WARNINGS := -std=c11 -Wall -Wextra -Werror -D_GNU_SOURCE -Icsrc
 CFLAGS_plain := -O2

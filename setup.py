@@ -27,7 +27,11 @@ PIECES = [  # what has to be there, the smallest program that shows that it is, 
     ("zlib and its header (zlib.h)", "#include <zlib.h>\nint main(void) { return !zlibVersion(); }", ["-lz"]),
 ]
 PACKAGES = "gcc python3-dev zlib1g-dev"  # as Debian calls them
-OPTIONAL_LIBRARIES = {"libisal": "DLF_HAVE_ISAL", "libdeflate": "DLF_HAVE_LIBDEFLATE"}
+OPTIONAL_LIBRARIES = {
+    "libisal": "DLF_HAVE_ISAL",
+    "libdeflate": "DLF_HAVE_LIBDEFLATE",
+    "openssl": "DLF_HAVE_OPENSSL",
+}
 
 
 def flags_of(*names):

@@ -16,6 +16,7 @@ typedef enum dlf_counter {
 	DLF_COUNT_BUFFERS_LENT,
 	DLF_COUNT_BUFFER_BYTES, /* mapped, lent or idle */
 	DLF_COUNT_OPEN_FILES,   /* by dlf_file_open */
+	DLF_COUNT_CONNECTIONS,  /* to object stores */
 	DLF_COUNTERS
 } dlf_counter;
 
