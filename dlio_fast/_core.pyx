@@ -8,13 +8,14 @@ from cpython.buffer cimport (
 )
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.errno cimport EINVAL, ENOMEM, ETIMEDOUT
+from libc.errno cimport EACCES, EINVAL, ENOMEM, ETIMEDOUT
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 include "binding/errors.pxi"
 include "binding/buffer.pxi"
 include "binding/store.pxi"
+include "binding/http.pxi"
 include "binding/archive.pxi"
 include "binding/file.pxi"
 include "binding/records.pxi"

@@ -16,6 +16,7 @@ def debug_counters():
         "buffers_lent": dlf_counted(DLF_COUNT_BUFFERS_LENT),
         "buffer_bytes": dlf_counted(DLF_COUNT_BUFFER_BYTES),
         "open_files": dlf_counted(DLF_COUNT_OPEN_FILES),
+        "connections": dlf_counted(DLF_COUNT_CONNECTIONS),
     }
 
 
