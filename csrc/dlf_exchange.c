@@ -235,6 +235,7 @@ static int receive_refusal(dlf_exchange *x, uint64_t now)
 	else
 		ended = have == x->body_left;
 	x->body_left = !ended;
+	x->in_at = x->in_len;
 	x->state = ended ? BODY : BROKEN;
 	return dlf_reply_refused(&x->failure, &x->head, body, have);
 }
@@ -325,7 +326,8 @@ void dlf_exchange_end(dlf_exchange *x, uint64_t now)
 		       x->sent == x->out_len + x->body_len;
 	dlf_endpoint_use use = {
 		.retry = x->retry,
-		.error = x->state == BROKEN || x->head.status >= 400,
+		.error = (x->state == BROKEN && x->failure.kind != DLF_STALE) ||
+			 x->head.status >= 400,
 		.answered = x->head.status / 100 == 2,
 		.bytes = x->received,
 		.ns = now - x->begun,

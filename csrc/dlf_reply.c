@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "dlf_text.h"
+
 int dlf_reply_fail(dlf_failure *failure, dlf_failure_kind kind, int code,
 		   const char *what)
 {
@@ -87,9 +89,14 @@ int dlf_reply_refused(dlf_failure *failure, const dlf_head *head,
 	if (!*code)
 		memcpy(code, head->code, sizeof(code));
 	int rc = classify(failure, head, code, message, region);
-	snprintf(failure->fault.detail, sizeof(failure->fault.detail),
-		 "HTTP %d%s%s%s%s%s%.100s", head->status, *code ? " " : "", code,
-		 *region ? ", region " : "", region, *message ? ": " : "", message);
+	dlf_text detail = {.data = failure->fault.detail, .cap = DLF_DETAIL_MAX};
+	dlf_text_printf(&detail, "HTTP %d%s%s", head->status, *code ? " " : "", code);
+	if (*region)
+		dlf_text_printf(&detail, ", region %s", region);
+	if (*message)
+		dlf_text_str(&detail, ": ");
+	size_t room = detail.cap - detail.len - 1, n = strlen(message);
+	dlf_text_add(&detail, message, n < room ? n : room);
 	return rc;
 }
 

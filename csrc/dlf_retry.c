@@ -93,7 +93,8 @@ int dlf_retry_again(dlf_retry *retry, dlf_http *http, dlf_secret *secret,
 	    now + pause >= retry->since + patience(http))
 		return give_up(retry, failure);
 	retry->moves = 0;
-	retry->fresh = 1;
+	/* A connection that brought an answer, if a bad one, is well. */
+	retry->fresh = failure->fault.code != DLF_ESTORE;
 	retry->not_before = now + pause;
 	return 0;
 }

@@ -23,7 +23,8 @@ static const struct {
 	{"cache", test_cache}, {"batch", test_batch}, {"task", test_task},
 	{"chunk", test_chunk}, {"hdf5", test_hdf5},
 	{"indexed", test_indexed}, {"tfrecord", test_tfrecord},
-	{"write", test_write}, {"counters", test_counters},
+	{"write", test_write}, {"http", test_http},
+	{"counters", test_counters},
 };
 
 static int wanted(const char *name, int argc, char **argv)
