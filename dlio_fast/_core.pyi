@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any, TypeAlias, TypedDict
 
@@ -100,6 +100,54 @@ class Store: ...
 
 class CallbackStore(Store):
     def __init__(self, source: object) -> None: ...
+
+HTTP_STORE: bool
+
+class _EndpointStats(TypedDict):
+    requests: int
+    retries: int
+    errors: int
+    bytes: int
+    connections: int
+    latency: list[int]
+
+class HttpStore(Store):
+    def __init__(
+        self,
+        *,
+        prefix: str,
+        endpoints: Sequence[str],
+        path: str = "/",
+        auth: str = "anonymous",
+        region: str | None = None,
+        account: str | None = None,
+        credentials: Callable[[], Mapping[str, Any]] | None = None,
+        ca_file: str | PathLike[str] | None = None,
+        verify_tls: bool = True,
+        verify: bool = True,
+        connections: int = 64,
+        connect_timeout: float = 5,
+        read_timeout: float = 10,
+        first_timeout: float = 8,
+        retry_timeout: float = 45,
+        attempts: int = 10,
+    ) -> None: ...
+    @property
+    def prefix(self) -> str: ...
+    def read(
+        self,
+        address: str,
+        offset: int = 0,
+        length: int | None = None,
+        *,
+        pool: Pool,
+        size: int | None = None,
+        version: int = 0,
+    ) -> Buffer: ...
+    def put(self, address: str, data: _Memory) -> None: ...
+    def stats(self) -> dict[str, _EndpointStats]: ...
+    def close(self) -> None: ...
+    def abandon(self) -> None: ...
 
 class File:
     def __init__(self, path: _Path, pool: Pool, *, direct: bool = False) -> None: ...

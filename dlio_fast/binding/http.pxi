@@ -2,11 +2,11 @@
 
 HTTP_STORE = bool(dlf_http_built())
 
-cdef dict _AUTHS = {
-    "none": DLF_AUTH_NONE, "s3": DLF_AUTH_S3, "azure_key": DLF_AUTH_AZURE_KEY, "sas": DLF_AUTH_SAS,
-    "bearer": DLF_AUTH_BEARER,
+cdef dict _AUTHS = {  # how requests are authorized, and whose headers they then carry
+    "anonymous": (DLF_AUTH_NONE, DLF_S3), "sigv4": (DLF_AUTH_S3, DLF_S3),
+    "sharedkey": (DLF_AUTH_AZURE_KEY, DLF_AZURE), "sas": (DLF_AUTH_SAS, DLF_AZURE),
+    "bearer": (DLF_AUTH_BEARER, DLF_AZURE),
 }
-cdef dict _DIALECTS = {"http": DLF_HTTP, "s3": DLF_S3, "azure": DLF_AZURE}
 
 
 cdef uint64_t nanoseconds(str name, double seconds) except? 0:
@@ -34,16 +34,16 @@ cdef class HttpStore(Store):
         ``http[s]://host[:port]``; requests are spread over them.
     path : str
         What stands before the key in the URL: ``/bucket/`` or ``/``.
-    kind : {'s3', 'azure', 'http'}
-        Whose headers requests carry.
-    auth : {'s3', 'azure_key', 'sas', 'bearer', 'none'}
+    auth : {'sigv4', 'sharedkey', 'sas', 'bearer', 'anonymous'}
     region : str, optional
-        For ``s3``.
+        Of the bucket, for ``sigv4``.
+    account : str, optional
+        Azure's; with one, ``anonymous`` requests are made for Azure, too.
     credentials : callable, optional
-        Returns a dict: ``access_key``, ``secret_key`` and maybe ``token`` (``s3``), ``account`` and
-        ``account_key`` (``azure_key``), ``sas``, or ``token`` (``bearer``); and ``expires``, seconds since
-        1970, or None. It is called when there are none, five minutes before they expire, and when the store
-        calls them expired. What it raises is shown to the user.
+        Returns a dict: ``access_key_id``, ``secret_access_key`` and ``session_token`` (or None);
+        ``account_key``; ``sas_token``; or ``bearer``; and ``expires``, seconds since 1970, or None. It is
+        called when there are none, five minutes before they expire, and when the store calls them expired.
+        What it raises is shown to the user.
     ca_file : str, optional
         The certificates to trust instead of the system's.
     verify_tls : bool
@@ -65,10 +65,10 @@ cdef class HttpStore(Store):
     """
 
     cdef dlf_http *http
-    cdef object credentials
+    cdef object credentials, account
     cdef readonly str prefix
 
-    def __init__(self, *, str prefix, endpoints, str path="/", str kind="s3", str auth="none", region=None,
+    def __init__(self, *, str prefix, endpoints, str path="/", str auth="anonymous", region=None, account=None,
                  credentials=None, ca_file=None, bint verify_tls=True, bint verify=True, size_t connections=64,
                  double connect_timeout=5, double read_timeout=10, double first_timeout=8,
                  double retry_timeout=45, unsigned attempts=10):
@@ -82,22 +82,24 @@ cdef class HttpStore(Store):
         cdef size_t i
         if self.http != NULL:
             raise ValueError("the store is open")
-        if auth not in _AUTHS or kind not in _DIALECTS:
-            raise ValueError(f"auth is {auth!r} of {sorted(_AUTHS)}, kind {kind!r} of {sorted(_DIALECTS)}")
+        if auth not in _AUTHS:
+            raise ValueError(f"auth is {auth!r}, not one of {', '.join(_AUTHS)}")
         if len(encoded) > 64:
             raise ValueError("more than 64 endpoints")
-        if auth != "none" and credentials is None:
+        if auth != "anonymous" and credentials is None:
             raise ValueError(f"auth {auth!r} needs credentials")
         for i in range(<size_t> len(encoded)):
             urls[i] = <bytes> encoded[i]
         dlf_http_defaults(&options)
         options.prefix, options.path = c_prefix, c_url_path
         options.urls, options.n_urls = urls, len(encoded)
-        options.auth, options.dialect = _AUTHS[auth], _DIALECTS[kind]
+        options.auth, options.dialect = _AUTHS[auth]
+        if account:
+            options.dialect = DLF_AZURE
         if region:
             options.region = c_region
-        if auth != "none":
-            self.credentials = credentials
+        if auth != "anonymous":
+            self.credentials, self.account = credentials, account
             options.renew, options.renew_ctx = http_renew, <void *> self
         if ca_file is not None:
             options.ca_file = c_ca
@@ -227,9 +229,9 @@ cdef int http_renew(void *ctx, dlf_secret **out, dlf_fault *fault) noexcept with
     cdef int rc
     try:
         given = store.credentials()
-        key_id = c_text("the access key", given.get("access_key") or given.get("account"))
-        key = c_text("the secret key", given.get("secret_key") or given.get("account_key"))
-        token = c_text("the token", given.get("token") or (given.get("sas") or "").lstrip("?"))
+        key_id = c_text("the access key", given.get("access_key_id") or store.account)
+        key = c_text("the secret key", given.get("secret_access_key") or given.get("account_key"))
+        token = c_text("the token", given.get("session_token") or given.get("sas_token") or given.get("bearer"))
         expires = int(given.get("expires") or 0)
         rc = dlf_secret_new(key_id, key, token, expires, out)
         return dlf_fail(fault, rc, 0, "out of memory") if rc else 0

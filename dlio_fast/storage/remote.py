@@ -82,7 +82,7 @@ class RemoteStore:
 
     def _made(self) -> _core.Store:
         options = self.settings.http_store_options(self.address)
-        if options is not None and hasattr(_core, "HttpStore"):
+        if options is not None and _core.HTTP_STORE:
             fast: _core.Store = _core.HttpStore(**options)
             return fast
         return _core.CallbackStore(FsspecSource(self.settings, self.address.prefix))
