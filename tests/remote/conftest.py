@@ -2,7 +2,8 @@
 
 `store` runs a test once with each server, `s3_store` and `azure_store` with each of their kind; `radosgw`,
 `radosgw_tls`, `azurite`, `azurite_tls` and `moto` name one. All are empty buckets of the test's own
-(tests/remote/stores.py). `new_store("radosgw")` makes more of them.
+(tests/remote/stores.py). `new_store("radosgw")` makes more of them, `new_proxy(store)` stands before one
+(tests/remote/proxy.py).
 """
 
 import os
@@ -10,6 +11,7 @@ import os
 import pytest
 
 from tests.remote import needs
+from tests.remote.proxy import Proxy
 from tests.remote.servers import NAMES, Servers
 
 
@@ -75,6 +77,20 @@ def azurite_tls(new_store):
 @pytest.fixture
 def moto(new_store):
     return new_store("moto")
+
+
+@pytest.fixture
+def new_proxy(servers):
+    """A function that puts a proxy before a store; tls=True: that speaks TLS to the client."""
+    made = []
+
+    def new(store, *, tls=False, **settings):
+        made.append(Proxy(store, certificates=servers.certificates if tls else None, **settings))
+        return made[-1]
+
+    yield new
+    for proxy in made:
+        proxy.close()
 
 
 @pytest.fixture(autouse=True)

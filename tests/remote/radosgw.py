@@ -1,8 +1,8 @@
 """Ceph's S3 server on this machine alone: a monitor, one OSD that keeps everything in memory, and radosgw.
 
 No systemd, no manager, no authentication between the three, no root. The settings that matter: without the
-short `paxos propose interval` the start takes ten seconds more, and without
-`osd class update on start = false` the OSD looks for a cluster whose id it does not find.
+short `paxos propose interval` the start takes ten seconds more, and without `osd class update on start =
+false` the OSD looks for a cluster whose id it does not find.
 """
 
 from __future__ import annotations
