@@ -36,10 +36,18 @@ typedef struct range {
 	uint64_t at, end;
 } range;
 
+/* Bytes of an object that are at hand. */
+typedef struct window {
+	range is;
+	unsigned char *memory;
+} window;
+
 /* What a thread keeps. */
 typedef struct kept {
-	range window, advice, streamed; /* streamed.of alone is used */
-	unsigned char *memory;          /* the window's */
+	window small;  /* WINDOW_MOST bytes: around the latest small read */
+	window head;   /* WINDOW bytes: the beginning of the stream, which headers are
+			* in, and payloads that begin behind them */
+	range advice, streamed; /* streamed.of alone is used */
 	dlf_fetch *stream;
 	dlf_fetch *parts[PARTS];
 } kept;
@@ -53,11 +61,12 @@ static kept *kept_of(dlf_io *io)
 	k = calloc(1, sizeof(*k));
 	if (!k)
 		return NULL;
-	k->memory = malloc(WINDOW_MOST);
+	k->small.memory = malloc(WINDOW_MOST);
+	k->head.memory = malloc(WINDOW);
 	k->stream = calloc(1, sizeof(*k->stream));
 	k->parts[0] = calloc(1, sizeof(*k->parts[0]));
 	io->kept = k;
-	if (k->memory && k->stream && k->parts[0])
+	if (k->small.memory && k->head.memory && k->stream && k->parts[0])
 		return k;
 	dlf_object_ops.leave(io->store, io);
 	return NULL;
@@ -83,7 +92,8 @@ static void leave(dlf_store *store, dlf_io *io)
 	for (int i = 0; i < PARTS; i++)
 		free(k->parts[i]);
 	free(k->stream);
-	free(k->memory);
+	free(k->small.memory);
+	free(k->head.memory);
 	free(k);
 	io->kept = NULL;
 }
@@ -103,15 +113,15 @@ static int fill_window(object *o, kept *k, dlf_io *io, uint64_t at, uint64_t end
 {
 	dlf_fetch *fetch = k->parts[0];
 
-	k->window.of = 0;
+	k->small.is.of = 0;
 	dlf_fetch_begin(fetch, (dlf_http *)o->base.store, o->path, &o->known, at,
 			end);
-	fetch->dst = k->memory;
+	fetch->dst = k->small.memory;
 	if (o->known.size != DLF_LENGTH_UNKNOWN)
 		fetch->want = end - at;
 	int rc = run_one(fetch, io, fault);
 	if (!rc)
-		k->window = (range){o->serial, at, fetch->end};
+		k->small.is = (range){o->serial, at, fetch->end};
 	return rc;
 }
 
@@ -154,21 +164,19 @@ static int open_object(dlf_store *store, dlf_io *io, const char *address,
 }
 
 /* As much of the range as the window has from its beginning on. */
-static size_t from_window(const object *o, const kept *k, uint64_t offset,
+static size_t from_window(const object *o, const window *w, uint64_t offset,
 			  unsigned char *dst, size_t len)
 {
-	const range *window = &k->window;
-
-	if (window->of != o->serial || offset < window->at || offset >= window->end)
+	if (w->is.of != o->serial || offset < w->is.at || offset >= w->is.end)
 		return 0;
-	if (len > window->end - offset)
-		len = window->end - offset;
-	memcpy(dst, k->memory + (offset - window->at), len);
+	if (len > w->is.end - offset)
+		len = w->is.end - offset;
+	memcpy(dst, w->memory + (offset - w->is.at), len);
 	return len;
 }
 
-static int from_stream(object *o, kept *k, dlf_io *io, uint64_t offset,
-		       unsigned char *dst, size_t len, dlf_fault *fault)
+static int from_stream(kept *k, dlf_io *io, uint64_t offset, unsigned char *dst,
+		       size_t len, dlf_fault *fault)
 {
 	dlf_fetch *stream = k->stream;
 	int rc = 0;
@@ -183,7 +191,6 @@ static int from_stream(object *o, kept *k, dlf_io *io, uint64_t offset,
 		rc = dlf_fetch_run(&stream, 1, io, fault);
 	if (rc || stream->at == stream->end)
 		end_stream(k, io);
-	(void)o;
 	return rc;
 }
 
@@ -193,22 +200,37 @@ static int inside(const range *r, const object *o, uint64_t offset, uint64_t len
 	       len <= r->end - offset;
 }
 
-/* Is the range the stream's to come, or announced so that a stream can begin? */
-static int streams(object *o, kept *k, dlf_io *io, uint64_t offset, size_t len)
+/* Is the range the stream's to come? */
+static int streams(const object *o, const kept *k, uint64_t offset, size_t len)
 {
 	const dlf_fetch *stream = k->stream;
 
-	if (k->streamed.of == o->serial && offset >= stream->at &&
-	    offset - stream->at <= GAP_MOST && offset <= stream->end &&
-	    len <= stream->end - offset)
-		return 1;
-	if (!inside(&k->advice, o, offset, len))
-		return 0;
+	return k->streamed.of == o->serial && offset >= stream->at &&
+	       offset - stream->at <= GAP_MOST && offset <= stream->end &&
+	       len <= stream->end - offset;
+}
+
+/* Begin a stream over what was announced; a small read is a header's, and behind it
+ * another may well read some of its bytes again. */
+static int begin_stream(object *o, kept *k, dlf_io *io, uint64_t offset,
+			unsigned char *dst, size_t len, dlf_fault *fault)
+{
+	uint64_t left = k->advice.end - offset;
+	size_t ahead = left < WINDOW ? left : WINDOW;
+
 	end_stream(k, io);
 	dlf_fetch_begin(k->stream, (dlf_http *)o->base.store, o->path, &o->known,
 			offset, k->advice.end);
 	k->streamed.of = o->serial;
-	return 1;
+	if (len >= SMALL_READ)
+		return from_stream(k, io, offset, dst, len, fault);
+	k->head.is.of = 0;
+	int rc = from_stream(k, io, offset, k->head.memory, ahead, fault);
+	if (rc)
+		return rc;
+	k->head.is = (range){o->serial, offset, offset + ahead};
+	memcpy(dst, k->head.memory, len);
+	return 0;
 }
 
 static int read_small(object *o, kept *k, dlf_io *io, uint64_t offset,
@@ -227,7 +249,7 @@ static int read_small(object *o, kept *k, dlf_io *io, uint64_t offset,
 	}
 	int rc = fill_window(o, k, io, at, end, fault);
 	if (!rc)
-		from_window(o, k, offset, dst, len);
+		from_window(o, &k->small, offset, dst, len);
 	return rc;
 }
 
@@ -275,14 +297,19 @@ static int read_object(dlf_object *base, dlf_io *io, uint64_t offset, void *dst,
 	kept *k = kept_of(io);
 	if (!k)
 		return dlf_fail(fault, -ENOMEM, offset, "out of memory");
-	size_t had = from_window(o, k, offset, to, len);
-	offset += had;
-	to += had;
-	len -= had;
+	const window *windows[] = {&k->small, &k->head};
+	for (int i = 0; i < 2; i++) {
+		size_t had = from_window(o, windows[i], offset, to, len);
+		offset += had;
+		to += had;
+		len -= had;
+	}
 	if (!len)
 		return 0;
-	if (streams(o, k, io, offset, len))
-		return from_stream(o, k, io, offset, to, len, fault);
+	if (streams(o, k, offset, len))
+		return from_stream(k, io, offset, to, len, fault);
+	if (inside(&k->advice, o, offset, len))
+		return begin_stream(o, k, io, offset, to, len, fault);
 	end_stream(k, io);
 	if (len < SMALL_READ && len < o->known.size)
 		return read_small(o, k, io, offset, to, len, fault);
