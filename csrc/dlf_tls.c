@@ -113,7 +113,7 @@ int dlf_tls_context_new(const char *ca_file, int verify, dlf_tls_context **out,
 {
 	dlf_tls_context *context = calloc(1, sizeof(*context));
 
-	*out = context;
+	*out = NULL;
 	if (!context)
 		return dlf_fail(fault, -ENOMEM, 0, "out of memory");
 	context->ssl = SSL_CTX_new(TLS_client_method());
@@ -147,6 +147,7 @@ int dlf_tls_context_new(const char *ca_file, int verify, dlf_tls_context **out,
 		return refuse(fault, "the certificates to trust cannot be read "
 			      "from the CA file");
 	}
+	*out = context;
 	return 0;
 }
 
