@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "dlf_crc.h"
 #include "dlf_file.h"
@@ -329,6 +330,30 @@ static void key_is_encoded_as_it_is(void)
 	tear_down(&b);
 }
 
+static void *cancel_soon(void *arg)
+{
+	nanosleep(&(struct timespec){0, 20 * 1000000}, NULL);
+	atomic_store((atomic_int *)arg, 1);
+	return NULL;
+}
+
+static void waiting_reader_can_be_cancelled(void)
+{
+	const http_answer script[] = {{.text = OK("5") "hel", .silent = 1}};
+	atomic_int cancel = 0;
+	pthread_t thread;
+	bench b;
+	char got[64];
+
+	set_up(&b, script, COUNT(script));
+	b.http->options.read_ns = 60000 * MS;
+	b.io.cancel = &cancel;
+	pthread_create(&thread, NULL, cancel_soon, &cancel);
+	CHECK_EQ(read_whole(&b, 5, got, sizeof(got)), DLF_ECANCELLED);
+	pthread_join(thread, NULL);
+	tear_down(&b);
+}
+
 static void dead_endpoint_is_given_up_soon(void)
 {
 	const http_answer script[] = {{.text = ""}};
@@ -378,6 +403,7 @@ void test_http(void)
 	connection_is_kept_unless_it_is_dead();
 	announced_range_is_one_request();
 	key_is_encoded_as_it_is();
+	waiting_reader_can_be_cancelled();
 	dead_endpoint_is_given_up_soon();
 	object_is_put_with_its_checksum();
 }
