@@ -133,7 +133,8 @@ def test_a_body_is_cut_off(proxy, client):
     with pytest.raises(http.client.IncompleteRead) as raised:
         client.read()
     assert raised.value.partial == DATA[:100_000]
-    assert client.tcp_state() == TCP_CLOSE_WAIT
+    if proxy.store.authority is None:  # else OpenSSL has protested, and that was answered by a reset
+        assert client.tcp_state() == TCP_CLOSE_WAIT
 
 
 def test_a_body_stalls_and_the_connection_stays(proxy):
