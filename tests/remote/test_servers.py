@@ -161,7 +161,7 @@ PYTEST = [
 INNER = """
     import os, time
 
-    def test_servers(servers, radosgw, radosgw_tls, azurite, azurite_tls, moto):
+    def test_servers(servers, {stores}):
         with open(os.environ["SEEN"], "w") as out:
             print(servers.processes.folder, *servers.processes.pids(), file=out)
         os.environ.get("WAIT") and time.sleep(60)
@@ -169,12 +169,12 @@ INNER = """
 
 
 @pytest.fixture
-def inner(tmp_path, radosgw, azurite, moto):  # which says that they are here
+def inner(tmp_path, radosgw, azurite, moto):  # for the skip where they are missing
     """Starts another run of pytest that uses all servers; returns it, their folder, their processes' ids."""
     seen = tmp_path / "seen"
 
-    def start(**variables):
-        (tmp_path / "test_inner.py").write_text(textwrap.dedent(INNER))
+    def start(*stores, **variables):
+        (tmp_path / "test_inner.py").write_text(textwrap.dedent(INNER.format(stores=", ".join(stores))))
         process = subprocess.Popen(
             [*PYTEST, tmp_path / "test_inner.py"],
             cwd=ROOT,
@@ -209,7 +209,7 @@ def _comes_true(condition) -> bool:
 
 
 def test_nothing_is_left_of_the_servers_after_a_run(inner):
-    process, folder, pids = inner()
+    process, folder, pids = inner("radosgw", "radosgw_tls", "azurite", "azurite_tls", "moto")
     assert process.wait(60) == 0
     assert len(pids) == 6  # mon, osd, radosgw, azurite, azurite-tls, moto
     assert _gone(folder, pids)
@@ -217,7 +217,7 @@ def test_nothing_is_left_of_the_servers_after_a_run(inner):
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_is_left_of_the_servers_after_a_run_that_was_stopped(inner, how):
-    process, folder, pids = inner(WAIT="1")
+    process, folder, pids = inner("radosgw", "moto", WAIT="1")
     assert folder.exists()
     assert all(map(_lives, pids))
     process.send_signal(how)
