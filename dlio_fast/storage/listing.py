@@ -14,6 +14,7 @@ import numpy as np
 from ..config import is_remote
 from ..config.data import StorageSection
 from ..errors import DlioFastFileNotFoundError, FormatError, UnsupportedError
+from .access import check_access
 from .addresses import RemoteAddress
 from .files import MANIFEST_SUFFIXES, FileList, data_suffixes, is_data
 from .filesystems import new_filesystem, on_loop
@@ -130,8 +131,13 @@ def _list(address: RemoteAddress, suffixes: tuple[str, ...], settings: Settings)
     wanted = data_suffixes(suffixes)
     key = address.key
     is_manifest = key.lower().endswith(MANIFEST_SUFFIXES)
+    looks_like_one = is_manifest or key.lower().endswith(tuple(suffixes) or "\0")
+    try:
+        check_access(settings)  # says within seconds what s3fs and adlfs would try again and again
+    except PermissionError:
+        if not looks_like_one:  # who may read it need not be allowed to list
+            raise
     with _lister(settings) as lister:
-        looks_like_one = is_manifest or key.lower().endswith(tuple(suffixes) or "\0")
         steps = [lister.one, lister.folder] if looks_like_one else [lister.folder, lister.one]
         for step in steps if key and not key.endswith("/") else [lister.folder]:
             found = step(address, wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,7 +77,7 @@ def settings_for(
     """
     section = storage.storage_options if isinstance(storage, StorageSection) else storage
     parsed = parse_address(address, known_account="?")
-    source = Source(str(parsed), dict(storage_options or {}), dict(section or {}))
+    source = Source(os.fsdecode(os.fspath(address)), dict(storage_options or {}), dict(section or {}))
     options = gathered_options(parsed.backend, source.explicit, source.section)
     if parsed.backend == "s3":
         return s3_settings(parsed, options, source)
