@@ -15,15 +15,15 @@ import numpy as np
 
 from .. import _core
 from .._typing import Array, Fields, Int64Array, Values
-from ..config import Config, is_remote, load_config, split_address
-from ..config.data import StorageSection
+from ..config import Config, load_config, split_address
 from ..errors import ConfigError, DataError, DlioFastFileNotFoundError, DlioFastOSError, SampleError
 from ..formats import FileSpec, Format, format_for, format_named, suffixes
-from ..storage.files import FileList, list_files, list_folder
-from ..storage.local import Address, local_path
+from ..storage.files import FileList, list_files
+from ..storage.local import Address
 from ..storage.memory import shared_pool
 from .batch import SampleList, whole_batch
 from .lazy import lazy
+from .splits import split_files
 
 DLIO_SAMPLE_AXIS = -1
 """In DLIO's NPZ and NPY files the samples lie along the last axis."""
@@ -34,8 +34,8 @@ READER_CACHE = 64 << 20
 SPEC_TRIES = 100
 """Files looked into for one that says what a sample is."""
 
-SPLIT_FOLDERS = ("train", "valid")
-SPLITS = {"train": ("train", "num_files_train"), "valid": ("valid", "num_files_eval")}
+SPLITS = {"train": "num_files_train", "valid": "num_files_eval"}
+"""Which setting says how many files each has."""
 
 
 class Dataset:
@@ -163,10 +163,8 @@ class Dataset:
         """The files, in order; listed when first asked for."""
         # from_files has listed its own
         assert self.config is not None and self.folder is not None and self.split is not None
-        subfolder, key = SPLITS[self.split]
-        files = _list_split(
-            self.folder, subfolder, self._suffixes(), self._storage_options, self.config.storage
-        )
+        key = SPLITS[self.split]
+        files = split_files(self.config, self.folder, self.split, self._suffixes(), self._storage_options)
         if not self.config.is_set(f"dataset.{key}"):
             return files
         wanted = getattr(self.config.dataset, key)
@@ -188,10 +186,8 @@ class Dataset:
         """Choose from too many files: those that the config's names fit, where they are complete."""
         assert self.config is not None
         name = re.compile(rf"{re.escape(self.config.dataset.file_prefix)}_\d+_of_{wanted}\.[^.]+")
-        own = [path for path in files if name.fullmatch(os.path.basename(path))]
-        if len(own) != wanted:
-            return files.head(wanted)
-        return FileList(b"", [os.fsencode(path) for path in own], direct=files.direct)
+        own = [i for i, path in enumerate(files) if name.fullmatch(os.path.basename(path))]
+        return files.chosen(own) if len(own) == wanted else files.head(wanted)
 
     @lazy
     def format(self) -> Format:
@@ -315,50 +311,6 @@ def _folder_address(folder: Address, config: Config) -> str:
     address = os.fsdecode(os.fspath(folder))
     direct = config.reader.odirect or config.storage.storage_type == "direct_fs"
     return f"direct://{address}" if direct and not split_address(address)[0] else address
-
-
-def _list_split(
-    folder: str,
-    subfolder: str,
-    suffixes: list[str],
-    storage_options: Mapping[str, Any] | None,
-    storage: StorageSection,
-) -> FileList:
-    """The files of one split.
-
-    Those below ``train/`` or ``valid/``; where neither is there, all files are for training.
-    """
-    if is_remote(folder):
-        return _list_remote_split(folder, subfolder, suffixes, storage_options, storage)
-    path, _ = local_path(folder)
-    if subfolder == "train" and not any(
-        os.path.isdir(os.path.join(path, name)) for name, _ in SPLITS.values()
-    ):
-        return list_folder(folder, suffixes)
-    try:
-        return list_folder(f"{folder.rstrip('/')}/{subfolder}", suffixes)
-    except FileNotFoundError:
-        return FileList(b"", [])
-
-
-def _list_remote_split(
-    folder: str,
-    subfolder: str,
-    suffixes: list[str],
-    storage_options: Mapping[str, Any] | None,
-    storage: StorageSection,
-) -> FileList:
-    from ..storage.remote import list_folder_of, remote_store  # with fsspec and all
-
-    store = remote_store(folder, storage_options, storage)
-    for name in (subfolder, *SPLIT_FOLDERS):
-        files = list_folder_of(store, f"{folder.rstrip('/')}/{name}", suffixes)
-        if files is not None:
-            return files if name == subfolder else FileList(b"", [])
-    found = list_folder_of(store, folder, suffixes) if subfolder == "train" else FileList(b"", [])
-    if found is None:
-        raise DlioFastFileNotFoundError(2, "there are no objects below this address", folder)
-    return found
 
 
 def _forget_inherited() -> None:

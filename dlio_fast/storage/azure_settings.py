@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from ..errors import ConfigError
 from .addresses import AZURE_SUFFIX, RemoteAddress
-from .options import CREDENTIALS, Options, as_bool, as_number
+from .options import CREDENTIALS, Options, as_bool, as_number, own_timeouts
 from .s3_settings import checked_endpoint
 from .source import Source, proxied
 
@@ -114,8 +114,7 @@ class AzureSettings:
             "credentials": None if self.auth == "anonymous" else self.credentials(),
             "ca_file": self.ca_file,
             "verify_tls": True,
-            "connect_timeout": self.connect_timeout,
-            "read_timeout": self.read_timeout,
+            **own_timeouts(self.options),
         }
 
     def file_system_options(self, pool: int) -> Options:

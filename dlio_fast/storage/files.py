@@ -104,6 +104,17 @@ class FileList(Sequence[str]):
         path = os.fsdecode(self.root + self.names[start : self.names.index(b"\0", start)])
         return self.store.path(path) if self.store else path
 
+    def chosen(self, which: Sequence[int]) -> FileList:
+        """Those files, in that order."""
+        index = np.asarray(which, np.intp)
+        starts = self.offsets[index].tolist()
+        names = [self.names[start : self.names.index(b"\0", start)] for start in starts]
+        files = FileList(self.root, names, direct=self.direct)
+        files.store = self.store
+        files.sizes = None if self.sizes is None else self.sizes[index]
+        files.versions = None if self.versions is None else self.versions[index]
+        return files
+
     def head(self, count: int) -> FileList:
         """The first count files."""
         if count >= len(self):

@@ -230,6 +230,13 @@ def as_bool(value: Any, name: str) -> bool:
     return found
 
 
+def own_timeouts(options: Mapping[str, Any]) -> Options:
+    """Those of the core's client that somebody has set; its defaults are shorter than other clients'."""
+    names = {"connect_timeout": "connect", "connection_timeout": "connect", "read_timeout": "read"}
+    given = {name: options[name] for name in names if options.get(name) is not None}
+    return {f"{names[name]}_timeout": as_number(value, name) for name, value in given.items()}
+
+
 def as_number(value: Any, name: str) -> float:
     """Read a number; an integral one is returned as an int."""
     try:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from ..errors import ConfigError, MissingDependencyError
 from .addresses import RemoteAddress
-from .options import Options, as_bool, as_number
+from .options import Options, as_bool, as_number, own_timeouts
 from .source import Source, proxied
 
 if TYPE_CHECKING:
@@ -109,8 +109,7 @@ class S3Settings:
             "credentials": None if self.anonymous else self.credentials(),
             "ca_file": self.ca_file or default_ca_file(),
             "verify_tls": self.verify_tls,
-            "connect_timeout": self.connect_timeout,
-            "read_timeout": self.read_timeout,
+            **own_timeouts(self.options.get("config_kwargs", {})),
         }
 
     def file_system_options(self, pool: int) -> Options:

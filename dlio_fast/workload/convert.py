@@ -197,7 +197,7 @@ def _sources(
     splits = []
     if isinstance(source, (str, bytes, os.PathLike)):
         path, _ = local_path(source)
-        splits = [split for split, _ in SPLITS.values() if os.path.isdir(os.path.join(path, split))]
+        splits = [split for split in SPLITS if os.path.isdir(os.path.join(path, split))]
     dlio = bool(splits) or config is not None
     axis = DLIO_SAMPLE_AXIS if sample_axis is None and dlio else sample_axis
     found = 0

@@ -9,8 +9,10 @@ import pytest
 from dlio_fast import _core
 
 KEYS = [
-    "plain/key.npz", "with space", "plus+and=and&", "per%cent", "per%20cent", "ünïcødé/файл/🙂", "a//b", "/leading",
-    "trailing/", "a/../b/./c", "~tilde-._", "quote'\"()*!", "colon:semi;comma,", "question?hash#at@", "back\\slash",
+    "plain/key.npz", "with space", "plus+and=and&", "per%cent", "per%20cent", "ünïcødé/файл/🙂", "a//b",
+    "/leading",
+    "trailing/", "a/../b/./c", "~tilde-._", "quote'\"()*!", "colon:semi;comma,", "question?hash#at@",
+    "back\\slash",
     "k" * 1000,
 ]  # fmt: skip
 SECRET = "dliofast/SECRET+of/the+tests"
