@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import pickle
 import sys
 import threading
 import traceback
@@ -23,10 +24,6 @@ SHAPE = (40, 1000)
 
 def contents(i: int) -> np.ndarray:
     return np.random.default_rng(i).integers(0, 2**31, SHAPE, np.int32)
-
-
-def data_set(root: str, options: dict) -> df.Dataset:
-    return df.Dataset.from_files(f"{root}/data", format="npy", storage_options=options)
 
 
 def check(dataset: df.Dataset, **options) -> None:
@@ -64,11 +61,10 @@ def all_well(pids: list[int]) -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-def fork_before(root: str, options: dict) -> None:
+def fork_before(dataset: df.Dataset) -> None:
     """Children begin; only then the parent. Its own child, so that no round sees the one before."""
 
     def one_round() -> None:
-        dataset = data_set(root, options)
         pids = [forked(lambda: check(dataset)) for _ in range(2)]
         check(dataset)
         all_well(pids)
@@ -76,8 +72,7 @@ def fork_before(root: str, options: dict) -> None:
     all_well([forked(one_round)])
 
 
-def fork_during(root: str, options: dict) -> None:
-    dataset = data_set(root, options)
+def fork_during(dataset: df.Dataset) -> None:
     with df.Loader(dataset, batch_size=1, threads=4) as loader:
         batches = iter(loader)
         first = next(batches)
@@ -88,8 +83,7 @@ def fork_during(root: str, options: dict) -> None:
     all_well(pids)
 
 
-def fork_after(root: str, options: dict) -> None:
-    dataset = data_set(root, options)
+def fork_after(dataset: df.Dataset) -> None:
     check(dataset)
     pids = [forked(lambda: check(dataset)) for _ in range(3)]
     check(dataset)
@@ -97,8 +91,7 @@ def fork_after(root: str, options: dict) -> None:
 
 
 def in_context(method: str):
-    def run(root: str, options: dict) -> None:
-        dataset = data_set(root, options)
+    def run(dataset: df.Dataset) -> None:
         check(dataset)
         context = multiprocessing.get_context(method)
         children = [context.Process(target=check, args=(dataset,)) for _ in range(2)]
@@ -112,8 +105,8 @@ def in_context(method: str):
     return run
 
 
-def threads(root: str, options: dict) -> None:
-    dataset, wrong = data_set(root, options), []
+def threads(dataset: df.Dataset) -> None:
+    wrong = []
 
     def work() -> None:
         try:
@@ -129,11 +122,10 @@ def threads(root: str, options: dict) -> None:
     assert not wrong, wrong
 
 
-def torch_workers(root: str, options: dict) -> None:
+def torch_workers(dataset: df.Dataset) -> None:
     """PyTorch's workers, forked after the parent has used the store."""
     import torch
 
-    dataset = data_set(root, options)
     dataset[0]
     loader = torch.utils.data.DataLoader(dataset, batch_size=3, num_workers=2, multiprocessing_context="fork")
     seen = 0
@@ -144,12 +136,12 @@ def torch_workers(root: str, options: dict) -> None:
     assert seen == FILES
 
 
-def ranks(root: str, options: dict) -> None:
+def ranks(dataset: df.Dataset) -> None:
     """One of several MPI ranks: together they read each sample once."""
     from mpi4py import MPI
 
     world = MPI.COMM_WORLD
-    with df.Loader(data_set(root, options), batch_size=2, rank=world.rank, world_size=world.size) as loader:
+    with df.Loader(dataset, batch_size=2, rank=world.rank, world_size=world.size) as loader:
         mine = [int(np.flatnonzero(FIRST == values[0, 0])[0]) for batch in loader for values in batch["x"]]
         for batch in loader:
             for values in batch["x"]:
@@ -171,6 +163,7 @@ MODES = {
 if __name__ == "__main__":
     mode, root, options, times = sys.argv[1:]
     warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads: that is the point
+    listed = df.Dataset.from_files(f"{root}/data", format="npy", storage_options=json.loads(options))
     for _ in range(int(times)):
-        MODES[mode](root, json.loads(options))
+        MODES[mode](pickle.loads(pickle.dumps(listed)))
     print(f"{mode}: {times} times, every byte was right")
