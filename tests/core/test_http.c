@@ -240,6 +240,37 @@ static void refusal_says_what_the_store_said(void)
 	tear_down(&b);
 }
 
+static int renewals;
+
+static int renew(void *ctx, dlf_secret **out, dlf_fault *fault)
+{
+	(void)ctx, (void)fault;
+	return dlf_secret_new("id", "key", renewals++ ? "new" : "old", 0, out);
+}
+
+static void expired_credentials_are_renewed_once(void)
+{
+	const char *expired = "HTTP/1.1 403 Forbidden\r\nContent-Length: 25\r\n\r\n"
+			      "<Code>ExpiredToken</Code>";
+	const http_answer script[] = {
+		{.text = expired}, {.text = OK("5") "hello"},
+		{.text = expired}, {.text = expired}};
+	bench b;
+	char got[64];
+
+	set_up(&b, script, COUNT(script));
+	b.http->options.auth = DLF_AUTH_S3;
+	b.http->secrets.renew = renew;
+	renewals = 0;
+	CHECK_EQ(read_whole(&b, 5, got, sizeof(got)), 0);
+	CHECK_EQ(renewals, 2);
+	CHECK_EQ(read_whole(&b, 5, got, sizeof(got)), -EACCES);
+	CHECK(!strcmp(b.fault.detail, "HTTP 403 ExpiredToken"));
+	tear_down(&b);
+	CHECK(strstr(b.server.heads[0], "x-amz-security-token: old") != NULL);
+	CHECK(strstr(b.server.heads[1], "x-amz-security-token: new") != NULL);
+}
+
 static void other_etag_is_a_change(void)
 {
 	const http_answer script[] = {
@@ -398,6 +429,7 @@ void test_http(void)
 	wrong_range_is_an_error();
 	head_without_end_is_an_error();
 	refusal_says_what_the_store_said();
+	expired_credentials_are_renewed_once();
 	other_etag_is_a_change();
 	wrong_checksum_is_found();
 	connection_is_kept_unless_it_is_dead();

@@ -12,7 +12,7 @@ import pytest
 import dlio_fast as df
 from dlio_fast import _core
 
-NAMES = {"rings", "ring_threads", "caches", "buffers_lent", "buffer_bytes", "open_files"}
+NAMES = {"rings", "ring_threads", "caches", "buffers_lent", "buffer_bytes", "open_files", "connections"}
 
 
 @pytest.fixture

@@ -171,18 +171,41 @@ def test_a_dead_endpoint_is_left_out(radosgw, pool, new_proxy):
     assert stats[well.endpoint.partition("//")[2]]["errors"] == 0
 
 
-def test_expired_credentials_are_renewed(radosgw, pool):
+def test_an_endpoint_that_is_back_is_used_again(radosgw, pool, new_proxy):
+    radosgw.put("a", DATA)
+    well, away = new_proxy(radosgw), new_proxy(radosgw)
+    away.close()
+    fast = open_store(radosgw, endpoints=[away.endpoint, well.endpoint])
+    assert bytes(fast.read(radosgw.address("a"), pool=pool)) == DATA
+    back = new_proxy(radosgw, port=away.port)
+    until = time.monotonic() + 30
+    while not back.count("GET") and time.monotonic() < until:
+        assert bytes(fast.read(radosgw.address("a"), pool=pool)) == DATA
+    assert back.count("GET")
+
+
+def test_credentials_are_asked_for_once_while_they_last(radosgw, pool):
     radosgw.put("a", DATA)
     given = []
 
     def provide():
-        given.append({**credentials(radosgw), "expires": time.time() + (200 if len(given) == 0 else 3600)})
-        return given[-1]
+        given.append(time.time() + 200)  # within the five minutes: new ones are due, but not at once
+        return {**credentials(radosgw), "expires": given[-1]}
 
     fast = open_store(radosgw, credentials=provide)
     for _ in range(3):
         assert bytes(fast.read(radosgw.address("a"), pool=pool)) == DATA
-    assert len(given) == 1  # the old ones last, and asking again at once would not help
+    assert len(given) == 1
+
+
+def test_credentials_that_have_expired_are_not_used(radosgw, pool):
+    radosgw.put("a", DATA)
+    expiries = iter([time.time() - 1, time.time() + 3600])
+    fast = open_store(radosgw, credentials=lambda: {**credentials(radosgw), "expires": next(expiries)})
+    with pytest.raises(errors.DlioFastPermissionError, match="expired"):
+        fast.read(radosgw.address("a"), pool=pool)
+    for _ in range(3):
+        assert bytes(fast.read(radosgw.address("a"), pool=pool)) == DATA
 
 
 def test_credentials_that_cannot_be_had_are_said(radosgw, pool):
