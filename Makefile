@@ -97,7 +97,7 @@ asan: build/asan-$(compiler)/core_tests ## the same under the address and undefi
 	$<
 
 tsan: build/tsan-$(compiler)/core_tests ## its concurrent parts under the thread sanitizer
-	$< pool ring cache batch task indexed http counters
+	$< pool ring cache batch task indexed http refusals counters
 
 # Every compiler at hand, with and without the optional libraries.
 lint: $(VENV)/.with-test ## warnings are errors; ruff for the Python code

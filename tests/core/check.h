@@ -57,6 +57,7 @@ void test_hdf5(void);
 void test_write(void);
 void test_tfrecord(void);
 void test_http(void);
+void test_http_refusals(void);
 void test_counters(void);
 
 #endif

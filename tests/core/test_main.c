@@ -23,7 +23,7 @@ static const struct {
 	{"cache", test_cache}, {"batch", test_batch}, {"task", test_task},
 	{"chunk", test_chunk}, {"hdf5", test_hdf5},
 	{"indexed", test_indexed}, {"tfrecord", test_tfrecord},
-	{"write", test_write}, {"http", test_http},
+	{"write", test_write}, {"http", test_http}, {"refusals", test_http_refusals},
 	{"counters", test_counters},
 };
 
