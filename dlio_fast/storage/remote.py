@@ -154,6 +154,8 @@ def _forget_inherited() -> None:
     global _lock
     _lock = threading.Lock()
     for store in list(_stores.values()):
+        if store._core is not None and isinstance(store._core[1], _core.HttpStore):
+            store._core[1].abandon()
         store._forget()
 
 

@@ -28,8 +28,16 @@ def filled():
     return fill
 
 
-@pytest.mark.parametrize("server", ["radosgw", "radosgw-tls", "azurite"])
-@pytest.mark.parametrize("mode", MODES)
+SLOW_TO_BEGIN = ("spawn", "forkserver")
+CASES = [
+    *((mode, "radosgw") for mode in MODES),
+    *((mode, "azurite") for mode in MODES if mode not in SLOW_TO_BEGIN),
+    *((mode, "radosgw-tls") for mode in ("fork during", "fork after", "torch workers", "spawn")),
+]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("mode", "server"), CASES)
 def test_every_byte_is_right_in_every_kind_of_process(mode, server, filled, new_store):
     store = filled(new_store(server))
     command = [sys.executable, "-m", "tests.remote.processes_reading", mode, store.root]
