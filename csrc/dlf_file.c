@@ -95,8 +95,8 @@ static void settle_direct(dlf_file *file, dlf_io *io, const struct statx *st)
 #endif
 }
 
-static int open_local(dlf_file *file, dlf_io *io, const char *path, int flags,
-		      dlf_fault *fault)
+int dlf_file_open_local(dlf_file *file, dlf_io *io, const char *path, int flags,
+			dlf_fault *fault)
 {
 	/* O_NONBLOCK: opening a FIFO must not wait for a writer. */
 	const int base = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
@@ -104,7 +104,7 @@ static int open_local(dlf_file *file, dlf_io *io, const char *path, int flags,
 	struct statx st;
 	int fd = -EINVAL, refused = 0;
 
-	file->direct = !!(flags & DLF_OPEN_DIRECT);
+	*file = (dlf_file){.fd = -1, .direct = !!(flags & DLF_OPEN_DIRECT)};
 	file->align = PAGE;
 	if (file->direct) {
 		fd = open_retry(path, base | O_DIRECT);
@@ -154,7 +154,7 @@ int dlf_file_open_known(dlf_file *file, dlf_io *io, const char *path, int flags,
 {
 	*file = (dlf_file){.fd = -1};
 	int rc = io->store ? dlf_file_open_object(file, io, path, hint, fault)
-			   : open_local(file, io, path, flags, fault);
+			   : dlf_file_open_local(file, io, path, flags, fault);
 	if (rc)
 		return rc;
 	io->stats.files++;
@@ -182,6 +182,8 @@ static ssize_t read_some(dlf_file *file, dlf_io *io, void *dst, size_t len,
 			io->stats.bytes += (uint64_t)n;
 			if (file->direct)
 				io->stats.direct_bytes += (uint64_t)n;
+			if (file->cached)
+				io->stats.disk_cache_bytes += (uint64_t)n;
 			return n;
 		}
 		if (errno == EINTR)
@@ -352,6 +354,8 @@ int dlf_file_check_unchanged(const dlf_file *file, dlf_fault *fault)
 
 	if (file->object)
 		return dlf_file_check_object(file, fault);
+	if (file->cached)
+		return 0;
 	if (fstat(file->fd, &st))
 		return dlf_fail(fault, -errno, 0, "fstat failed");
 	if ((uint64_t)st.st_size != file->size ||

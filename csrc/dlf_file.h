@@ -52,6 +52,7 @@ typedef struct dlf_file {
 	uint32_t mtime_nsec;
 	unsigned generation; /* of the process that opened it */
 	dlf_object *object;  /* of a store, which it is then; NULL: a local file */
+	int cached;          /* a local copy of an object: inode is its version */
 	dlf_io *io;          /* that opened the object */
 } dlf_file;
 
@@ -81,7 +82,8 @@ int dlf_file_read(dlf_file *file, dlf_io *io, uint64_t offset, void *dst,
 int dlf_file_read_crc32c(dlf_file *file, dlf_io *io, uint64_t offset, void *dst,
 			 size_t len, uint32_t *crc, dlf_fault *fault);
 
-/* DLF_ECHANGED if size or modification time differ from those at opening. */
+/* DLF_ECHANGED if size or modification time differ from those at opening.  A copy of
+ * an object is written once, and later ones are other files. */
 int dlf_file_check_unchanged(const dlf_file *file, dlf_fault *fault);
 
 void dlf_file_close(dlf_file *file);

@@ -6,19 +6,29 @@
 #define PIECE ((size_t)256 << 10)
 #define PAGE 4096
 
+void dlf_file_take_object(dlf_file *file, dlf_io *io, dlf_object *object)
+{
+	file->object = object;
+	file->io = io;
+	file->align = PAGE;
+	file->size = object->size;
+	file->inode = object->version;
+}
+
 int dlf_file_open_object(dlf_file *file, dlf_io *io, const char *address,
 			 const dlf_hint *hint, dlf_fault *fault)
 {
 	const dlf_hint nothing = {.size = UINT64_MAX};
-	int rc = io->store->ops->open(io->store, io, address,
-				      hint ? hint : &nothing, &file->object, fault);
+	const dlf_store_ops *ops = io->store->ops;
+	dlf_object *object;
 
+	hint = hint ? hint : &nothing;
+	if (ops->open_file)
+		return ops->open_file(io->store, io, address, hint, file, fault);
+	int rc = ops->open(io->store, io, address, hint, &object, fault);
 	if (rc)
 		return rc;
-	file->io = io;
-	file->align = PAGE;
-	file->size = file->object->size;
-	file->inode = file->object->version;
+	dlf_file_take_object(file, io, object);
 	return 0;
 }
 

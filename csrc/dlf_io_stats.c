@@ -13,6 +13,10 @@ void dlf_io_stats_add(dlf_io_stats *sum, const dlf_io_stats *more)
 	sum->fallbacks += more->fallbacks;
 	sum->core_samples += more->core_samples;
 	sum->maker_samples += more->maker_samples;
+	sum->disk_cache_hits += more->disk_cache_hits;
+	sum->disk_cache_misses += more->disk_cache_misses;
+	sum->disk_cache_bytes += more->disk_cache_bytes;
+	sum->disk_cache_written += more->disk_cache_written;
 	if (more->fallback_reason) {
 		sum->fallback_reason = more->fallback_reason;
 		sum->fallback_errno = more->fallback_errno;

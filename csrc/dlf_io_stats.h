@@ -23,6 +23,10 @@ typedef struct dlf_io_stats {
 	int fallback_errno;
 	uint64_t core_samples;  /* read by the core */
 	uint64_t maker_samples; /* by the plan's maker */
+	uint64_t disk_cache_hits;    /* objects that were on local disk */
+	uint64_t disk_cache_misses;  /* that were not, though they might */
+	uint64_t disk_cache_bytes;   /* of all bytes, from there */
+	uint64_t disk_cache_written; /* bytes of objects brought there */
 	uint64_t latency[DLF_LATENCY_BUCKETS];
 } dlf_io_stats;
 

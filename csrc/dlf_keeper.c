@@ -48,10 +48,12 @@ int dlf_kept_is_current(const dlf_kept *kept)
 
 	if (kept->file.object) /* whose every read sees to it */
 		return 1;
-	return !fstat(kept->file.fd, &st) && st.st_nlink &&
-	       (uint64_t)st.st_size == kept->file.size &&
-	       st.st_mtim.tv_sec == kept->file.mtime_sec &&
-	       st.st_mtim.tv_nsec == (long)kept->file.mtime_nsec;
+	if (fstat(kept->file.fd, &st) || !st.st_nlink)
+		return 0;
+	return kept->file.cached ||
+	       ((uint64_t)st.st_size == kept->file.size &&
+		st.st_mtim.tv_sec == kept->file.mtime_sec &&
+		st.st_mtim.tv_nsec == (long)kept->file.mtime_nsec);
 }
 
 void dlf_keeper_put(dlf_keeper *keeper, dlf_kept *kept)

@@ -17,7 +17,7 @@ static int read_range(dlf_read *read, dlf_file *file, dlf_worker *worker)
 		return dlf_fail(&read->fault, DLF_ETRUNCATED, file->size,
 				"the file ends before the range asked for");
 	read->size = read->length < 0 ? left : (uint64_t)read->length;
-	if (!file->size && read->length < 0 && !file->object &&
+	if (!file->size && read->length < 0 && !file->object && !file->cached &&
 	    pread(file->fd, worker->io.stage, file->align, 0) > 0)
 		return dlf_fail(&read->fault, DLF_EUNSUPPORTED, 0,
 				"the file system does not tell the file's size, "

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dlf_store.h"
 
-/* FNV-1a, 64 bits. */
+uint64_t dlf_store_hash(uint64_t hash, const char *data, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		hash = (hash ^ (unsigned char)data[i]) * 0x100000001b3u;
+	return hash;
+}
+
 uint64_t dlf_store_version(const char *etag, size_t len)
 {
-	uint64_t hash = 0xcbf29ce484222325u;
-
 	if (len >= 2 && etag[0] == 'W' && etag[1] == '/') {
 		etag += 2;
 		len -= 2;
@@ -14,7 +18,6 @@ uint64_t dlf_store_version(const char *etag, size_t len)
 		etag++;
 		len -= 2;
 	}
-	for (size_t i = 0; i < len; i++)
-		hash = (hash ^ (unsigned char)etag[i]) * 0x100000001b3u;
+	uint64_t hash = dlf_store_hash(0xcbf29ce484222325u, etag, len);
 	return hash ? hash : 1;
 }

@@ -13,6 +13,7 @@
 #include "dlf_error.h"
 
 struct dlf_io;
+struct dlf_file;
 typedef struct dlf_store dlf_store;
 typedef struct dlf_object dlf_object;
 
@@ -44,6 +45,11 @@ typedef struct dlf_store_ops {
 	/* A thread ends: let go of what the store keeps for it in io->kept; may be
 	 * NULL. */
 	void (*leave)(dlf_store *store, struct dlf_io *io);
+	/* Instead of open, for a store that finds its objects elsewhere: fill in the
+	 * file, with an object of another store or a local copy; may be NULL. */
+	int (*open_file)(dlf_store *store, struct dlf_io *io, const char *address,
+			 const dlf_hint *hint, struct dlf_file *file,
+			 dlf_fault *fault);
 } dlf_store_ops;
 
 /* Begins a store's own structure. */
@@ -64,5 +70,8 @@ struct dlf_object {
 /* What stands for an ETag: a hash of it without quotes and the mark of a weak one;
  * never 0. */
 uint64_t dlf_store_version(const char *etag, size_t len);
+
+/* FNV-1a of 64 bits, continued. */
+uint64_t dlf_store_hash(uint64_t hash, const char *data, size_t len);
 
 #endif

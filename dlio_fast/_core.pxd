@@ -48,6 +48,8 @@ cdef extern from "dlf_store.h" nogil:
         int (*check_unchanged)(dlf_object *object, dlf_io *io, dlf_fault *fault) noexcept
         void (*close)(dlf_object *object, dlf_io *io) noexcept
         void (*leave)(dlf_store *store, dlf_io *io) noexcept
+        int (*open_file)(dlf_store *store, dlf_io *io, const char *address, const dlf_hint *hint, dlf_file *file,
+                         dlf_fault *fault) noexcept
     uint64_t dlf_store_version(const char *etag, size_t len)
 
 cdef extern from "dlf_pool.h" nogil:
@@ -103,6 +105,10 @@ cdef extern from "dlf_file.h" nogil:
         int fallback_errno
         uint64_t core_samples
         uint64_t maker_samples
+        uint64_t disk_cache_hits
+        uint64_t disk_cache_misses
+        uint64_t disk_cache_bytes
+        uint64_t disk_cache_written
         uint64_t *latency
     ctypedef struct dlf_io:
         int (*interrupted)() noexcept
@@ -117,6 +123,7 @@ cdef extern from "dlf_file.h" nogil:
         int64_t mtime_sec
         uint32_t mtime_nsec
         dlf_object *object
+        int cached
     int dlf_io_init(dlf_io *io, const void *cancel)
     void dlf_io_free(dlf_io *io)
     void dlf_io_use(dlf_io *io, dlf_store *store)
@@ -129,6 +136,25 @@ cdef extern from "dlf_file.h" nogil:
                       dlf_fault *fault)
     void dlf_file_close(dlf_file *file)
     int dlf_file_check_unchanged(const dlf_file *file, dlf_fault *fault)
+
+cdef extern from "dlf_disk_cache.h" nogil:
+    enum:
+        DLF_DISK_ELSEWHERE
+        DLF_DISK_AGAIN
+    ctypedef struct dlf_disk_tail:
+        pass
+    ctypedef struct dlf_disk_cache:
+        dlf_store base
+        dlf_store *inner
+        const char *folder
+        uint64_t seed
+        uint64_t stamp
+        void *owner
+        int (*begin)(void *owner, dlf_io *io, const char *name, uint64_t nbytes, uint64_t version,
+                     int *fd) noexcept
+        int (*finish)(void *owner, const char *name, int fd, int err) noexcept
+        void (*discard)(void *owner, const char *name, uint64_t inode) noexcept
+    const dlf_store_ops dlf_disk_cache_ops
 
 cdef extern from "dlf_crc.h" nogil:
     ctypedef struct dlf_crc_impl:

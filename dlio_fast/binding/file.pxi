@@ -160,7 +160,7 @@ cdef class File:
 
         Of an object, what stands for its ETag instead of the time.
         """
-        if self.file.object != NULL:
+        if self.file.object != NULL or self.file.cached:
             return self.file.size, self.file.inode
         return self.file.size, self.file.mtime_sec * 1_000_000_000 + self.file.mtime_nsec
 
