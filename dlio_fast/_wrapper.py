@@ -24,7 +24,7 @@ LOADER_OPTIONS = (
 )  # fmt: skip
 PLAIN_OPTIONS = (
     "return_labels", "split", "rank", "world_size", "shard", "on_error", "transform", "transform_per",
-    "transform_threads",
+    "transform_threads", "cache_dir", "cache_dir_bytes",
 )  # fmt: skip
 """Options that a configuration's framework section does not have."""
 
@@ -61,7 +61,12 @@ class Wrapper:
             self.options.get("fields"), self.options.get("return_labels", False)
         )
         self.dataset = Dataset(
-            self.config, self.options.get("split", "train"), fields=self._fields, data_folder=data_folder
+            self.config,
+            self.options.get("split", "train"),
+            fields=self._fields,
+            data_folder=data_folder,
+            cache_dir=self.options.get("cache_dir"),
+            cache_dir_bytes=self.options.get("cache_dir_bytes"),
         )
         loading = {name: self.options[name] for name in LOADER_OPTIONS if name in self.options}
         self.loader = Loader(self.dataset, **loading)

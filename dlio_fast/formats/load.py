@@ -11,6 +11,7 @@ import numpy as np
 from .. import _core
 from ..config import is_remote
 from ..errors import UnsupportedError
+from ..storage.disk_cache import with_cache
 from ..storage.local import Address, locate
 from ..storage.memory import shared_pool
 from .npy import load_npy
@@ -23,6 +24,8 @@ def load(
     mmap: bool = False,
     verify: bool = True,
     storage_options: Mapping[str, Any] | None = None,
+    cache_dir: Address | None = None,
+    cache_dir_bytes: int | None = None,
 ) -> np.ndarray | NpzFile:
     """Load an ``.npz`` or ``.npy`` file, as :func:`numpy.load` does.
 
@@ -39,6 +42,8 @@ def load(
         Check the CRC-32 of NPZ members.
     storage_options : mapping, optional
         For the store, as in :func:`dlio_fast.read`.
+    cache_dir, cache_dir_bytes
+        As :class:`dlio_fast.Dataset` has them.
 
     Returns
     -------
@@ -55,7 +60,7 @@ def load(
     DlioFastOSError
         The file cannot be opened or read.
     """
-    local, direct = locate(path, storage_options)
+    local, direct = locate(path, with_cache(storage_options, cache_dir, cache_dir_bytes))
     if mmap and is_remote(path):
         raise UnsupportedError(f"{local}: an object cannot be mapped, only read: leave mmap out", local)
     archive = _core.Archive(local, shared_pool(), direct=direct)

@@ -18,6 +18,7 @@ from .._typing import Array, Fields, Int64Array, Values
 from ..config import Config, load_config, split_address
 from ..errors import ConfigError, DataError, DlioFastFileNotFoundError, DlioFastOSError, SampleError
 from ..formats import FileSpec, Format, format_for, format_named, suffixes
+from ..storage.disk_cache import with_cache
 from ..storage.files import FileList, list_files
 from ..storage.local import Address
 from ..storage.memory import shared_pool
@@ -56,6 +57,11 @@ class Dataset:
     storage_options : mapping, optional
         For the store that the folder lies in, in s3fs's or adlfs's own names; they go before the config's
         ``storage`` section. See docs/remote.md.
+    cache_dir : str or path-like, optional
+        A folder on local disk where objects of stores are kept, for all processes that name it; no effect on
+        local files. See docs/remote.md.
+    cache_dir_bytes : int, optional
+        The most bytes there; default half of what is free on that disk, what is kept included.
 
     Attributes
     ----------
@@ -81,13 +87,15 @@ class Dataset:
         fields: str | Sequence[str] | None = None,
         data_folder: Address | None = None,
         storage_options: Mapping[str, Any] | None = None,
+        cache_dir: Address | None = None,
+        cache_dir_bytes: int | None = None,
     ):
         if split not in SPLITS:
             raise ConfigError(f"split {split!r} is not one of {', '.join(SPLITS)}")
         self.config = config if isinstance(config, Config) else load_config(config)
         self._setup(fields, DLIO_SAMPLE_AXIS, self.config.dataset.sizes_are_ragged)
         self.split = split
-        self._storage_options = storage_options
+        self._storage_options = with_cache(storage_options, cache_dir, cache_dir_bytes)
         if data_folder is not None:
             self.folder = _folder_address(data_folder, self.config)
         elif self.config.is_set("dataset.data_folder"):
@@ -110,6 +118,8 @@ class Dataset:
         sample_axis: int | None = None,
         ragged: bool = False,
         storage_options: Mapping[str, Any] | None = None,
+        cache_dir: Address | None = None,
+        cache_dir_bytes: int | None = None,
     ) -> Dataset:
         """A data set of files, without a DLIO config.
 
@@ -128,7 +138,10 @@ class Dataset:
             Differing samples are coped with anyway, at the cost of address space.
         storage_options : mapping, optional
             For the store that they lie in, as in :func:`dlio_fast.read`.
+        cache_dir, cache_dir_bytes
+            As :class:`Dataset` has them.
         """
+        storage_options = with_cache(storage_options, cache_dir, cache_dir_bytes)
         self = cls.__new__(cls)
         self.config = None
         self.folder = None

@@ -320,6 +320,8 @@ class Loader:
         ``files`` opened, ``batches``, ``samples`` and ``skipped_samples`` delivered and left out,
         ``core_samples`` and ``library_samples`` that were read by the core alone, or by a library in Python,
         ``cache_hits`` and ``cache_misses`` (files of many samples that were, or were not, at hand already),
+        ``disk_cache_hits`` and ``disk_cache_misses`` (objects that were, or were not, in `cache_dir`),
+        ``disk_cache_bytes`` (of ``bytes_read``, from there) and ``disk_cache_written`` (brought there),
         ``stall_seconds`` that the consumer waited, ``transform_seconds`` that the threads spent in
         `transform`, ``peak_bytes_in_flight``, ``fallbacks`` from O_DIRECT and the last ``fallback_reason``,
         ``latency_histogram`` of the reads (buckets of a quarter octave of microseconds), ``pool``: its own.

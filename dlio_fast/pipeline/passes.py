@@ -32,7 +32,8 @@ MAX_PENDING = 64
 COUNTERS = (
     "bytes_read", "direct_bytes", "staged_bytes", "reads", "files", "fallbacks", "stall_seconds",
     "batches", "samples", "skipped_samples", "transform_seconds", "cache_hits", "cache_misses",
-    "core_samples", "library_samples",
+    "core_samples", "library_samples", "disk_cache_hits", "disk_cache_misses", "disk_cache_bytes",
+    "disk_cache_written",
 )  # fmt: skip
 
 

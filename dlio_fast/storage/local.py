@@ -13,6 +13,7 @@ from .._limits import default_threads
 from .._log import log_fallbacks
 from ..config import backend_of, is_remote, split_address
 from ..errors import ClosedError, ConfigError, DataError, UnsupportedError
+from .disk_cache import with_cache
 from .memory import SHARED_KEEP, shared_pool
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ def read(
     offset: int = 0,
     length: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    cache_dir: Address | None = None,
+    cache_dir_bytes: int | None = None,
 ) -> _core.Buffer:
     """Read a file, or a range of it, into aligned memory.
 
@@ -91,6 +94,8 @@ def read(
         The range in bytes; ``None`` reads to the end of the file.
     storage_options : mapping, optional
         For the store, in s3fs's or adlfs's own names; see docs/remote.md.
+    cache_dir, cache_dir_bytes
+        As :class:`dlio_fast.Dataset` has them.
 
     Returns
     -------
@@ -104,7 +109,7 @@ def read(
     DlioFastOSError
         The file cannot be opened or read (also the matching OSError subclass).
     """
-    path, direct = locate(uri, storage_options)
+    path, direct = locate(uri, with_cache(storage_options, cache_dir, cache_dir_bytes))
     ring = _core.Ring(1, SHARED_KEEP, shared_pool())
     try:
         ring.submit_read(path, *_range(offset, length), direct)
@@ -132,6 +137,8 @@ def read_many(
     threads: int | None = None,
     prefetch_bytes: int = SHARED_KEEP,
     storage_options: Mapping[str, Any] | None = None,
+    cache_dir: Address | None = None,
+    cache_dir_bytes: int | None = None,
 ) -> Iterator[tuple[Address, _core.Buffer]]:
     """Read whole files ahead on several threads, and yield them in the order given.
 
@@ -145,6 +152,8 @@ def read_many(
         The most bytes read and not yet yielded; a larger file goes through alone.
     storage_options : mapping, optional
         As in :func:`read`.
+    cache_dir, cache_dir_bytes
+        As :class:`dlio_fast.Dataset` has them.
 
     Yields
     ------
@@ -155,6 +164,7 @@ def read_many(
     As :func:`read`. The exception belongs to its file and comes in its turn: :class:`ReadMany` is an
     iterator that goes on with the next file when asked again.
     """
+    storage_options = with_cache(storage_options, cache_dir, cache_dir_bytes)
     return ReadMany(uris, threads=threads, prefetch_bytes=prefetch_bytes, storage_options=storage_options)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..config.keys import merged
 from ..errors import ConfigError, MissingDependencyError
+from .disk_cache import without_cache
 
 Options = dict[str, Any]
 
@@ -109,8 +110,8 @@ def gathered_options(backend: str, explicit: Mapping[str, Any], section: Mapping
     """
     given = {name: value for name, value in section.items() if name not in _DLIO_IGNORED}
     sources = (
-        _known(backend, explicit, "storage_options"),
-        _known(backend, given, "storage.storage_options"),
+        _known(backend, without_cache(explicit), "storage_options"),
+        _known(backend, without_cache(given), "storage.storage_options"),
         _known(backend, _of_fsspec(backend), "fsspec's configuration"),
     )
     group = CREDENTIALS.get(backend, ())

@@ -11,11 +11,14 @@ from .. import _core
 from ..config.data import StorageSection
 from .access import check_access
 from .addresses import RemoteAddress
+from .azure_settings import AzureSettings
+from .disk_cache import CacheSettings, cached_store
 from .files import FileList
 from .filesystems import filesystem
 from .fsspec_source import FsspecSource
 from .listing import list_remote, list_remote_folder
 from .local import Address
+from .s3_settings import S3Settings
 from .settings import Settings, remote_address, settings_for
 
 THREADS = 16
@@ -49,11 +52,14 @@ class RemoteStore:
     settings : Settings
     address : RemoteAddress
         Of something in it.
+    cache : CacheSettings, optional
+        Where its objects are kept on local disk; default: nowhere.
     """
 
-    def __init__(self, settings: Settings, address: RemoteAddress):
+    def __init__(self, settings: Settings, address: RemoteAddress, cache: CacheSettings | None = None):
         self.settings = settings
         self.address = address
+        self.cache = cache
         self._forget()
 
     def _forget(self) -> None:
@@ -61,7 +67,7 @@ class RemoteStore:
         self._core: tuple[int, _core.Store] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"settings": self.settings, "address": self.address}
+        return {"settings": self.settings, "address": self.address, "cache": self.cache}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -81,6 +87,19 @@ class RemoteStore:
         return core
 
     def _made(self) -> _core.Store:
+        store = self._uncached()
+        return store if self.cache is None else cached_store(store, self.cache, self._identity())
+
+    def _identity(self) -> bytes:
+        """What tells this store from others that have the same addresses; no secret."""
+        servers: tuple[str, ...] = ()
+        if isinstance(self.settings, S3Settings):
+            servers = tuple(sorted(self.settings.endpoints))
+        elif isinstance(self.settings, AzureSettings):
+            servers = (self.settings.endpoint,)
+        return "\0".join((*servers, self.address.prefix)).encode()
+
+    def _uncached(self) -> _core.Store:
         options = self.settings.http_store_options(self.address)
         if options is not None and _core.HTTP_STORE:
             fast: _core.Store = _core.HttpStore(**options)
@@ -112,12 +131,14 @@ def remote_store(
 
     Parameters, Raises
     ------------------
-    As :func:`~dlio_fast.storage.settings.settings_for`.
+    As :func:`~dlio_fast.storage.settings.settings_for`; the options may hold those for the cache.
     """
     settings = settings_for(address, storage_options, storage)
     parts = remote_address(address, settings)
+    section = storage.storage_options if isinstance(storage, StorageSection) else storage
+    cache = CacheSettings.of_options(storage_options or {}, section or {})
     with _lock:
-        return _stores.setdefault((settings, parts.prefix), RemoteStore(settings, parts))
+        return _stores.setdefault((settings, parts.prefix, cache), RemoteStore(settings, parts, cache))
 
 
 def remote_path(address: Address, storage_options: Mapping[str, Any] | None = None) -> RemotePath:
@@ -146,7 +167,7 @@ def list_folder_of(store: RemoteStore, folder: str, suffixes: Iterable[str]) -> 
     return files
 
 
-_stores: dict[tuple[Settings, str], RemoteStore] = {}
+_stores: dict[tuple[Settings, str, CacheSettings | None], RemoteStore] = {}
 _lock = threading.Lock()
 
 
