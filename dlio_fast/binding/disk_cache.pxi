@@ -25,7 +25,7 @@ cdef class DiskCacheStore(Store):
     """
 
     cdef dlf_disk_cache cache
-    cdef Store inner
+    cdef readonly Store inner
     cdef object keeper
     cdef bytes folder
 

@@ -316,15 +316,14 @@ class Loader:
     def stats(self) -> dict[str, Any]:
         """Settings in force, and counters summed over all passes.
 
-        ``bytes_read`` (from storage, headers included), ``direct_bytes``, ``reads`` (system calls),
-        ``files`` opened, ``batches``, ``samples`` and ``skipped_samples`` delivered and left out,
-        ``core_samples`` and ``library_samples`` that were read by the core alone, or by a library in Python,
-        ``cache_hits`` and ``cache_misses`` (files of many samples that were, or were not, at hand already),
-        ``disk_cache_hits`` and ``disk_cache_misses`` (objects that were, or were not, in `cache_dir`),
-        ``disk_cache_bytes`` (of ``bytes_read``, from there) and ``disk_cache_written`` (brought there),
-        ``stall_seconds`` that the consumer waited, ``transform_seconds`` that the threads spent in
-        `transform`, ``peak_bytes_in_flight``, ``fallbacks`` from O_DIRECT and the last ``fallback_reason``,
-        ``latency_histogram`` of the reads (buckets of a quarter octave of microseconds), ``pool``: its own.
+        ``bytes_read`` (from storage, headers included), ``direct_bytes``, ``reads`` (system calls), ``files``
+        opened, ``batches``, ``samples`` and ``skipped_samples`` delivered or left out, ``core_samples`` and
+        ``library_samples`` read by the core alone, or by a library in Python, ``cache_hits`` and
+        ``cache_misses`` (files of many samples, at hand or not), ``disk_cache_hits`` and ``_misses`` (objects
+        in `cache_dir`, or not), ``_bytes`` (of ``bytes_read``, from there) and ``_written``,
+        ``stall_seconds`` that the consumer waited, ``transform_seconds`` spent in `transform`,
+        ``peak_bytes_in_flight``, ``fallbacks`` from O_DIRECT and the last's ``fallback_reason``,
+        ``latency_histogram`` of the reads (quarter octaves of microseconds), ``pool``: its own.
         """
         counts, last = self.passes.counts()
         histogram = [counts.pop(("latency", i), 0) for i in range(_core.LATENCY_BUCKETS)]

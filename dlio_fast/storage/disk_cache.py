@@ -139,9 +139,8 @@ class DiskCache:
         if self._off:
             return self.ELSEWHERE
         if not version:
-            _warn_once(
-                self._folder, "version", "objects without an ETag are not kept: nothing tells them apart"
-            )
+            if nbytes > _core.DISK_CACHE_TAIL:  # of nothing some stores tell no ETag
+                _warn_once(self._folder, "version", "objects without an ETag cannot be told apart, nor kept")
             return self.ELSEWHERE
         try:
             return self._begin(name, nbytes, cancelled)
@@ -221,10 +220,9 @@ class DiskCache:
         logger.warning("%s: the kept copy is damaged; fetching the object anew", path)
         try:
             with self._ledger() as ledger:
-                status = os.stat(path)
-                if status.st_ino == inode:
+                if os.stat(path).st_ino == inode:
                     os.unlink(path)
-                    ledger.total -= space_of(status.st_size)
+                    ledger.total -= _space_of_kept(name)
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -275,10 +273,9 @@ class DiskCache:
                 continue
             used, path = self._oldest.popleft()
             with contextlib.suppress(FileNotFoundError):
-                status = os.stat(path)
-                if status.st_atime_ns == used:  # else it was used since the scan
+                if os.stat(path).st_atime_ns == used:  # else it was used since the scan
                     os.unlink(path)
-                    ledger.total -= space_of(status.st_size)
+                    ledger.total -= _space_of_kept(path)
         return True
 
     def _scan(self, ledger: _Ledger) -> None:
@@ -292,9 +289,10 @@ class DiskCache:
             for file in _entries(folder.path):
                 with contextlib.suppress(FileNotFoundError):
                     status = file.stat(follow_symlinks=False)
-                    if filling or _NAME.fullmatch(file.name):
+                    if filling:
                         ledger.total += space_of(status.st_size)
-                    if not filling and _NAME.fullmatch(file.name):
+                    elif _NAME.fullmatch(file.name):
+                        ledger.total += _space_of_kept(file.name)
                         found.append((status.st_atime_ns, file.path))
         self._oldest = deque(sorted(found))
 
@@ -316,6 +314,11 @@ def space_of(nbytes: int) -> int:
     return -(-nbytes // _BLOCK) * _BLOCK
 
 
+def _space_of_kept(name: str) -> int:
+    # what was counted for it, whatever somebody has made of it since
+    return space_of(int(name.rpartition("-")[2], 16) + _core.DISK_CACHE_TAIL)
+
+
 def _free(folder: str) -> int:
     status = os.statvfs(folder)
     return status.f_bavail * status.f_frsize
@@ -330,7 +333,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 
 def _allocate(descriptor: int, nbytes: int) -> None:
-    """Take the room now: the disk is full before anything is fetched, and a leftover counts as what it took."""
+    """Take the room now: a full disk shows before anything is fetched, and leftovers count in full."""
     try:
         os.posix_fallocate(descriptor, 0, nbytes)
     except OSError as error:

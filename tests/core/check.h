@@ -39,6 +39,7 @@ void test_fill(void);
 void test_permute(void);
 void test_order(void);
 void test_store(void);
+void test_disk_cache(void);
 void test_pages(void);
 void test_column(void);
 void test_footer(void);

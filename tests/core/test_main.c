@@ -17,6 +17,7 @@ static const struct {
 } tests[] = {
 	{"crc", test_crc},     {"fill", test_fill}, {"permute", test_permute},
 	{"order", test_order}, {"pages", test_pages}, {"store", test_store},
+	{"disk_cache", test_disk_cache},
 	{"column", test_column}, {"footer", test_footer},
 	{"inflate", test_inflate}, {"npy", test_npy}, {"zip", test_zip},
 	{"pool", test_pool},   {"file", test_file}, {"ring", test_ring},

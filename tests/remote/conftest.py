@@ -6,11 +6,13 @@
 (tests/remote/proxy.py).
 """
 
+import functools
 import os
 
 import pytest
 
 from tests.remote import needs
+from tests.remote.data_sets import generated
 from tests.remote.proxy import Proxy
 from tests.remote.servers import NAMES, Servers
 
@@ -93,6 +95,17 @@ def new_proxy(servers):
     yield new
     for proxy in made:
         proxy.close()
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory):
+    """A function: the configuration of a small data set of that format, generated in a local folder."""
+
+    @functools.cache
+    def of(name):
+        return generated(name, tmp_path_factory.mktemp(name))
+
+    return of
 
 
 @pytest.fixture(autouse=True)
