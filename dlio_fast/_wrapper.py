@@ -24,7 +24,7 @@ LOADER_OPTIONS = (
 )  # fmt: skip
 PLAIN_OPTIONS = (
     "return_labels", "split", "rank", "world_size", "shard", "on_error", "transform", "transform_per",
-    "transform_threads", "cache_dir", "cache_dir_bytes",
+    "transform_threads", "cache_dir", "cache_dir_bytes", "storage_options",
 )  # fmt: skip
 """Options that a configuration's framework section does not have."""
 
@@ -65,6 +65,7 @@ class Wrapper:
             self.options.get("split", "train"),
             fields=self._fields,
             data_folder=data_folder,
+            storage_options=self.options.pop("storage_options", None),  # there may be secrets in it
             cache_dir=self.options.get("cache_dir"),
             cache_dir_bytes=self.options.get("cache_dir_bytes"),
         )

@@ -58,7 +58,7 @@ class DlioJaxDataset(Wrapper):
         dict;
         return_labels: (payload, label) pairs;
         split: "train" or "valid";
-        cache_dir, cache_dir_bytes: as :class:`dlio_fast.Dataset` has them;
+        storage_options, cache_dir, cache_dir_bytes: as :class:`dlio_fast.Dataset` has them;
         writable: False marks the numpy arrays read-only (default True: they are the caller's);
         prefetch_buffer_size: the default of :meth:`device_iter`'s `prefetch`.
 

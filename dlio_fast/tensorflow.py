@@ -78,7 +78,7 @@ class DlioTensorFlowDataset(Wrapper):
         a dict;
         return_labels: (payload, label) pairs;
         split: "train" or "valid";
-        cache_dir, cache_dir_bytes: as :class:`dlio_fast.Dataset` has them;
+        storage_options, cache_dir, cache_dir_bytes: as :class:`dlio_fast.Dataset` has them;
         drop_remainder: another name of `drop_last`. Batches then have a static size;
         ragged: what becomes of samples that differ in shape. "batch": a batch is a tf.RaggedTensor, put
         together with one copy; the default where the configuration gives sizes a spread. "sample": an

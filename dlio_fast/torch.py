@@ -78,7 +78,7 @@ class DlioPyTorchDataset(Wrapper, IterableDataset[Any]):
         return_type: "tensor", "numpy", or "bytes" or "reader" for a sample's memory as bytes or a binary
         file;
         split: "train" or "valid";
-        cache_dir, cache_dir_bytes: as :class:`dlio_fast.Dataset` has them;
+        storage_options, cache_dir, cache_dir_bytes: as :class:`dlio_fast.Dataset` has them;
         pin_memory: page-lock the memory that files are read into, where there is a CUDA device, so that
         ``tensor.to(device, non_blocking=True)`` copies asynchronously from where the data were read; nothing
         changes where there is none, and in worker processes. ``stats()["pool"]`` has the bytes `pinned`;

@@ -53,8 +53,7 @@ def list_remote(
     storage_options: Mapping[str, Any] | None = None,
     storage: StorageSection | Mapping[str, Any] | None = None,
     *,
-    listing_cache: Address | None = None,
-    max_age: float = 24 * 3600.0,
+    cache: ListingCache | None = None,
 ) -> FileList:
     """Resolve what a user names as his objects: a folder, a pattern, an object, a list, or a manifest.
 
@@ -68,10 +67,8 @@ def list_remote(
         Which objects of a folder count. Folders are read as :func:`~.files.list_folder` reads them.
     storage_options, storage
         See :func:`~.settings.settings_for`.
-    listing_cache : str or path-like, optional
-        A local folder where listings of folders and patterns are kept.
-    max_age : float
-        Seconds after which a kept listing no longer counts.
+    cache : ListingCache, optional
+        Where listings of folders and patterns are kept.
 
     Returns
     -------
@@ -97,7 +94,6 @@ def list_remote(
             return _of_manifest(manifest_of(lines.read(), root, path), storage_options, storage)
     settings = settings_for(files, storage_options, storage)
     address = remote_address(files, settings)
-    cache = ListingCache(listing_cache, max_age) if listing_cache is not None else None
     found = cache.load(address, suffixes, settings) if cache else None
     if found is None:
         found, is_listing = _list(address, suffixes, settings)
@@ -106,19 +102,25 @@ def list_remote(
     return found
 
 
-def list_remote_folder(address: Address, suffixes: Iterable[str], settings: Settings) -> FileList:
-    """The data objects of a folder by the rules of :func:`~.files.list_folder`.
+def list_remote_folder(
+    address: Address, suffixes: Iterable[str], settings: Settings, cache: ListingCache | None = None
+) -> FileList:
+    """The data objects of a folder by the rules of :func:`~.files.list_folder`, or those kept.
 
     Raises
     ------
     DlioFastFileNotFoundError
         No key begins with the folder's name.
     """
-    where = remote_address(address, settings)
-    with _lister(settings) as lister:
-        found = lister.folder(where, data_suffixes(suffixes))
+    where, endings = remote_address(address, settings), tuple(suffixes)
+    found = cache.load(where, endings, settings) if cache else None
     if found is None:
-        raise _nothing(where)
+        with _lister(settings) as lister:
+            found = lister.folder(where, data_suffixes(endings))
+        if found is None:
+            raise _nothing(where)
+        if cache:
+            cache.save(found, where, endings, settings)
     return found
 
 

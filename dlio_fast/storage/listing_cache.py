@@ -9,20 +9,48 @@ import os
 import tempfile
 import time
 import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..errors import ConfigError
 from .addresses import RemoteAddress
 from .azure_settings import AzureSettings
 from .files import FileList
 from .local import Address
+from .options import LISTING_OPTIONS, as_number
 from .s3_settings import S3Settings
 from .settings import Settings
 
 _LAYOUT = 1
 
+MAX_AGE = 24 * 3600.0
 
+
+def listing_cache(*sources: Mapping[str, Any]) -> ListingCache | None:
+    """The one that storage options name, the first of which wins; None: listings are not kept.
+
+    Raises
+    ------
+    ConfigError
+        The folder is no path, or the age no number of seconds.
+    """
+    folder, age = (
+        next((source[name] for source in sources if source.get(name) not in (None, "")), None)
+        for name in LISTING_OPTIONS
+    )
+    if folder is None:
+        return None
+    if not isinstance(folder, (str, os.PathLike)):
+        raise ConfigError(f"listing_cache: must be a folder's path, not {type(folder).__name__}")
+    return ListingCache(
+        os.path.expanduser(folder), MAX_AGE if age is None else as_number(age, "listing_max_age")
+    )
+
+
+@dataclass(frozen=True)
 class ListingCache:
     """A folder with one file a listing: an NPZ archive, whose checksums tell a damaged one.
 
@@ -34,9 +62,8 @@ class ListingCache:
         Seconds after which a listing no longer counts.
     """
 
-    def __init__(self, folder: Address, max_age: float):
-        self._folder = os.fspath(folder)
-        self._max_age = max_age
+    folder: Address
+    max_age: float
 
     def _what(self, address: RemoteAddress, suffixes: tuple[str, ...], settings: Settings) -> dict[str, Any]:
         """What a listing is of; holds no secret."""
@@ -50,7 +77,7 @@ class ListingCache:
     def path(self, address: RemoteAddress, suffixes: tuple[str, ...], settings: Settings) -> str:
         """The file that holds a listing."""
         what = json.dumps(self._what(address, suffixes, settings), sort_keys=True)
-        return os.path.join(self._folder, f"{hashlib.sha256(what.encode()).hexdigest()[:32]}.listing")
+        return os.path.join(self.folder, f"{hashlib.sha256(what.encode()).hexdigest()[:32]}.listing")
 
     def load(self, address: RemoteAddress, suffixes: tuple[str, ...], settings: Settings) -> FileList | None:
         """The kept listing; None: there is none, or it is too old or damaged."""
@@ -59,7 +86,7 @@ class ListingCache:
             with np.load(path, allow_pickle=False) as kept:
                 header = json.loads(bytes(kept["header"]))
                 age = time.time() - header.pop("time")
-                if header != self._what(address, suffixes, settings) or not 0 <= age <= self._max_age:
+                if header != self._what(address, suffixes, settings) or not 0 <= age <= self.max_age:
                     return None
                 block = kept["names"].tobytes()
                 found = FileList.of_block(bytes(kept["root"]), block, kept["sizes"], kept["versions"])
@@ -84,9 +111,9 @@ class ListingCache:
         header = {**self._what(address, suffixes, settings), "time": time.time()}
         temporary = ""
         try:
-            os.makedirs(self._folder, exist_ok=True)
+            os.makedirs(self.folder, exist_ok=True)
             with tempfile.NamedTemporaryFile(
-                dir=self._folder, prefix=".", suffix=".tmp", delete=False
+                dir=self.folder, prefix=".", suffix=".tmp", delete=False
             ) as file:
                 temporary = file.name
                 np.savez(

@@ -13,6 +13,9 @@ from .disk_cache import without_cache
 
 Options = dict[str, Any]
 
+LISTING_OPTIONS = ("listing_cache", "listing_max_age")
+"""A local folder where listings are kept, and the seconds after which one no longer counts."""
+
 _FSSPEC = (
     "use_listings_cache", "listings_expiry_time", "max_paths", "skip_instance_cache", "asynchronous", "loop",
     "batch_size",
@@ -110,8 +113,8 @@ def gathered_options(backend: str, explicit: Mapping[str, Any], section: Mapping
     """
     given = {name: value for name, value in section.items() if name not in _DLIO_IGNORED}
     sources = (
-        _known(backend, without_cache(explicit), "storage_options"),
-        _known(backend, without_cache(given), "storage.storage_options"),
+        _known(backend, _without_own(explicit), "storage_options"),
+        _known(backend, _without_own(given), "storage.storage_options"),
         _known(backend, _of_fsspec(backend), "fsspec's configuration"),
     )
     group = CREDENTIALS.get(backend, ())
@@ -124,6 +127,11 @@ def gathered_options(backend: str, explicit: Mapping[str, Any], section: Mapping
         credentials = credentials or own
         result = merged({name: value for name, value in source.items() if value is not None}, result)
     return {**result, **credentials}
+
+
+def _without_own(options: Mapping[str, Any]) -> Options:
+    """The options that are for the store's clients."""
+    return {name: value for name, value in without_cache(options).items() if name not in LISTING_OPTIONS}
 
 
 def _of_fsspec(backend: str) -> Options:

@@ -17,6 +17,7 @@ from .files import FileList
 from .filesystems import filesystem
 from .fsspec_source import FsspecSource
 from .listing import list_remote, list_remote_folder
+from .listing_cache import ListingCache, listing_cache
 from .local import Address
 from .s3_settings import S3Settings
 from .settings import Settings, remote_address, settings_for
@@ -54,12 +55,21 @@ class RemoteStore:
         Of something in it.
     cache : CacheSettings, optional
         Where its objects are kept on local disk; default: nowhere.
+    listings : ListingCache, optional
+        Where listings are kept.
     """
 
-    def __init__(self, settings: Settings, address: RemoteAddress, cache: CacheSettings | None = None):
+    def __init__(
+        self,
+        settings: Settings,
+        address: RemoteAddress,
+        cache: CacheSettings | None = None,
+        listings: ListingCache | None = None,
+    ):
         self.settings = settings
         self.address = address
         self.cache = cache
+        self.listings = listings
         self._forget()
 
     def _forget(self) -> None:
@@ -67,7 +77,7 @@ class RemoteStore:
         self._core: tuple[int, _core.Store] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"settings": self.settings, "address": self.address, "cache": self.cache}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_core")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -137,8 +147,10 @@ def remote_store(
     parts = remote_address(address, settings)
     section = storage.storage_options if isinstance(storage, StorageSection) else storage
     cache = CacheSettings.of_options(storage_options or {}, section or {})
+    listings = listing_cache(storage_options or {}, section or {})
     with _lock:
-        return _stores.setdefault((settings, parts.prefix, cache), RemoteStore(settings, parts, cache))
+        made = RemoteStore(settings, parts, cache, listings)
+        return _stores.setdefault((settings, parts.prefix, cache, listings), made)
 
 
 def remote_path(address: Address, storage_options: Mapping[str, Any] | None = None) -> RemotePath:
@@ -152,7 +164,7 @@ def list_objects(
     storage_options: Mapping[str, Any] | None = None,
 ) -> FileList:
     """As :func:`~dlio_fast.storage.listing.list_remote`, with the store that they are read from."""
-    found = list_remote(files, suffixes, storage_options)
+    found = list_remote(files, suffixes, storage_options, cache=listing_cache(storage_options or {}))
     found.store = remote_store(os.fsdecode(found.root), storage_options)
     return found
 
@@ -160,14 +172,14 @@ def list_objects(
 def list_folder_of(store: RemoteStore, folder: str, suffixes: Iterable[str]) -> FileList | None:
     """The data objects of a folder in a store, as local folders are listed; None: there is no such folder."""
     try:
-        files = list_remote_folder(folder, suffixes, store.settings)
+        files = list_remote_folder(folder, suffixes, store.settings, store.listings)
     except FileNotFoundError:
         return None
     files.store = store
     return files
 
 
-_stores: dict[tuple[Settings, str, CacheSettings | None], RemoteStore] = {}
+_stores: dict[tuple[Settings, str, CacheSettings | None, ListingCache | None], RemoteStore] = {}
 _lock = threading.Lock()
 
 

@@ -1,5 +1,6 @@
 """Which objects a user's address, pattern, list or manifest means, and what a listing tells of them."""
 
+import io
 import os
 import pickle
 
@@ -8,9 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dlio_fast.errors import DlioFastFileNotFoundError, FormatError, UnsupportedError
+import dlio_fast as df
+from dlio_fast.errors import ConfigError, DlioFastFileNotFoundError, FormatError, UnsupportedError
 from dlio_fast.storage.files import list_files, list_folder
 from dlio_fast.storage.listing import list_remote, list_remote_folder, names_remote
+from dlio_fast.storage.listing_cache import ListingCache
 from dlio_fast.storage.settings import settings_for
 from dlio_fast.storage.versions import versions_of
 
@@ -152,25 +155,27 @@ def test_local_files_and_manifests_of_them_are_not_taken_for_remote(tmp_path):
 
 def test_a_kept_listing_is_used_until_it_is_too_old(moto, tmp_path):
     moto.put("data/a.npz", b"x")
-    first = listed(moto, moto.address("data"), listing_cache=tmp_path)
+    first = listed(moto, moto.address("data"), cache=ListingCache(tmp_path, 1e6))
     moto.put("data/b.npz", b"x")
-    kept = listed(moto, moto.address("data"), listing_cache=tmp_path)
+    kept = listed(moto, moto.address("data"), cache=ListingCache(tmp_path, 1e6))
     assert list(kept) == list(first) and kept.sizes.tolist() == [1]
     assert kept.versions.tolist() == first.versions.tolist()
-    assert len(listed(moto, moto.address("data"), listing_cache=tmp_path, max_age=-1)) == 2
-    assert len(listed(moto, moto.address("data"), listing_cache=tmp_path)) == 2
+    assert len(listed(moto, moto.address("data"), cache=ListingCache(tmp_path, -1))) == 2
+    assert len(listed(moto, moto.address("data"), cache=ListingCache(tmp_path, 1e6))) == 2
     assert len(os.listdir(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("fault", ["cut", "flip", "empty"])
 def test_a_damaged_listing_is_made_anew(moto, tmp_path, caplog, fault):
     moto.put("data/a.npz", b"x")
-    listed(moto, moto.address("data"), listing_cache=tmp_path)
+    listed(moto, moto.address("data"), cache=ListingCache(tmp_path, 1e6))
     (path,) = tmp_path.iterdir()
     data = bytearray(path.read_bytes())
     data[data.index(b"a.npz")] ^= 1
     path.write_bytes({"cut": data[: len(data) // 2], "flip": data, "empty": b""}[fault])
-    assert list(listed(moto, moto.address("data"), listing_cache=tmp_path)) == [moto.address("data/a.npz")]
+    assert list(listed(moto, moto.address("data"), cache=ListingCache(tmp_path, 1e6))) == [
+        moto.address("data/a.npz")
+    ]
     assert "listing anew" in caplog.text
 
 
@@ -229,3 +234,23 @@ def test_a_store_s_folders_of_any_shape_are_read_as_local_ones_are(tmp_path_fact
         here = [os.path.relpath(path, top) for path in list_folder(top, SUFFIXES)]
         there = list_remote_folder(moto.address(f"{folder.name}/{number}"), SUFFIXES, wanted)
         assert list(there) == [moto.address(f"{folder.name}/{number}/{name}") for name in here]
+
+
+def test_a_data_set_starts_from_the_listing_that_was_kept(moto, tmp_path):
+    moto.put("data/train/a.npy", npy(1))
+    options = {**moto.storage_options, "listing_cache": str(tmp_path), "listing_max_age": 1000}
+    config = {"dataset": {"data_folder": moto.root + "/data", "format": "npy"}}
+    assert len(df.Dataset(config, storage_options=options).files) == 1
+    moto.put("data/train/b.npy", npy(2))
+    assert len(df.Dataset(config, storage_options=options).files) == 1
+    again = df.Dataset.from_files(f"{moto.root}/data/train", format="npy", storage_options=options)
+    assert len(again.files) == 1
+    assert len(df.Dataset(config, storage_options=moto.storage_options).files) == 2
+    with pytest.raises(ConfigError, match="listing_max_age"):
+        len(df.Dataset(config, storage_options={**options, "listing_max_age": "soon"}).files)
+
+
+def npy(value):
+    file = io.BytesIO()
+    np.save(file, np.full(3, value))
+    return file.getvalue()

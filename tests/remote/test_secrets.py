@@ -11,6 +11,7 @@ from dlio_fast.config.data import StorageSection
 from dlio_fast.errors import ConfigError, DlioFastError
 from dlio_fast.storage.access import check_access
 from dlio_fast.storage.listing import list_remote
+from dlio_fast.storage.listing_cache import ListingCache
 from dlio_fast.storage.settings import remote_address, settings_for
 
 SECRET = base64.b64encode(b"planted secret of dlio_fast").decode()
@@ -96,6 +97,6 @@ def test_the_configuration_s_section_does_not_show_it():
 
 def test_a_kept_listing_does_not_hold_it(moto, tmp_path):
     moto.put("data/a.npz", b"")
-    list_remote(moto.address("data"), [".npz"], moto.storage_options, listing_cache=tmp_path)
+    list_remote(moto.address("data"), [".npz"], moto.storage_options, cache=ListingCache(tmp_path, 1e6))
     (kept,) = tmp_path.iterdir()
     assert not [secret for secret in moto.secrets if secret.encode() in kept.read_bytes()]
