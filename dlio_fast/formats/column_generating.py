@@ -9,7 +9,6 @@ Without, there is one column `data`, a fixed_size_list of the elements of a reco
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -19,7 +18,7 @@ import numpy.typing as npt
 from ..errors import ConfigError
 from .arrowlib import ArrowArray, ArrowSchema, pa, pq
 from .columns import PAYLOAD_COLUMN
-from .generating import EncodedGenerator, fill_kind
+from .generating import EncodedGenerator, fill_kind, read_at
 from .parquet_layout import (
     BOOLEAN,
     BYTES,
@@ -244,16 +243,15 @@ class ParquetGenerator(ColumnGenerator):
             writer.add_page(chunk, count, [level, *encoded], RLE_DICTIONARY if narrow else PLAIN)
         return chunk
 
-    def matches(self, index: int, fd: int) -> bool:
+    def matches(self, index: int, file: IO[bytes]) -> bool:
         """Compare the first row group byte by byte, and the sizes in the footer."""
         blocks = list(self.blocks())
         try:
-            writer = FileWriter(cast(IO[bytes], _Compared(fd)), self.schema(index), self.dataset.compression)
+            writer = FileWriter(cast(IO[bytes], _Compared(file)), self.schema(index), self.dataset.compression)
             self._write_row_group(writer, index, *blocks[0])
-            with open(fd, "rb", closefd=False) as file:
-                found = pq.ParquetFile(file)
-                groups = [found.metadata.row_group(i).num_rows for i in range(found.num_row_groups)]
-                same: bool = found.schema_arrow.equals(self.schema(index))
+            found = pq.ParquetFile(file)
+            groups = [found.metadata.row_group(i).num_rows for i in range(found.num_row_groups)]
+            same: bool = found.schema_arrow.equals(self.schema(index))
         except (_Differs, pa.ArrowException, OSError, ValueError):
             return False
         return same and groups == [stop - start for start, stop in blocks]
@@ -273,12 +271,12 @@ class _Differs(Exception):
 class _Compared:
     """A file object that compares what is written to it with what a file holds."""
 
-    def __init__(self, fd: int):
-        self._fd, self._at = fd, 0
+    def __init__(self, file: IO[bytes]):
+        self._file, self._at = file, 0
 
     def write(self, data: Any) -> int:
         """Compare the next bytes."""
-        if os.pread(self._fd, len(data), self._at) != bytes(data):
+        if read_at(self._file, len(data), self._at) != bytes(data):
             raise _Differs
         self._at += len(data)
         return len(data)
@@ -329,7 +327,7 @@ class ArrowGenerator(ColumnGenerator):
                 ]
                 writer.write_batch(pa.record_batch(arrays, schema=schema))
 
-    def matches(self, index: int, fd: int) -> bool:
+    def matches(self, index: int, file: IO[bytes]) -> bool:
         """Compare the first record batch byte by byte, and how many there are."""
         blocks = list(self.blocks())
         planned = io.BytesIO()
@@ -338,9 +336,8 @@ class ArrowGenerator(ColumnGenerator):
         footer = 10 + int.from_bytes(image[-10:-6], "little")
         same = len(image) - footer - 8  # behind it, more record batches or the end of the stream
         try:
-            if os.pread(fd, same, 0) != image[:same]:
+            if read_at(file, same, 0) != image[:same]:
                 return False
-            with open(fd, "rb", closefd=False) as file:
-                return bool(pa.ipc.open_file(file).num_record_batches == len(blocks))
+            return bool(pa.ipc.open_file(file).num_record_batches == len(blocks))
         except (pa.ArrowException, OSError, ValueError):
             return False

@@ -16,7 +16,6 @@ threads at once and keep nothing that a file leaves behind.
 from __future__ import annotations
 
 import io
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any, ClassVar
@@ -31,6 +30,7 @@ from .layout import FileLayout
 
 if TYPE_CHECKING:
     from ..config.data import DatasetSection
+    from .object_writing import ObjectWriter
     from .writing import Writer
 
 PIECE = 1 << 20
@@ -93,7 +93,7 @@ class Generator(ABC):
         """
 
     @abstractmethod
-    def write(self, index: int, path: str, writer: Writer) -> tuple[int, str | None]:
+    def write(self, index: int, path: str, writer: Writer | ObjectWriter) -> tuple[int, str | None]:
         """Write file `index`, whole or not at all.
 
         Returns
@@ -103,8 +103,11 @@ class Generator(ABC):
         """
 
     @abstractmethod
-    def matches(self, index: int, fd: int) -> bool:
-        """Tell whether an open regular file is complete and of this data set; False where it is damaged."""
+    def matches(self, index: int, file: IO[bytes]) -> bool:
+        """Tell whether an open file is complete and of this data set; False where it is damaged.
+
+        `file` can be sought in; of an object, each 256 KiB that are read are a request.
+        """
 
     def companion_names(self, name: str) -> tuple[str, ...]:
         """Return the names of the index files that belong to a file.
@@ -173,24 +176,24 @@ class LaidOutGenerator(Generator):
             payloads += largest.nbytes - largest.payload_nbytes
         return payloads
 
-    def write(self, index: int, path: str, writer: Writer) -> tuple[int, str | None]:
+    def write(self, index: int, path: str, writer: Writer | ObjectWriter) -> tuple[int, str | None]:
         return writer.write_layout(path, self.layout(index), seed=self.seed, stream=index, kind=self.kind)
 
-    def matches(self, index: int, fd: int) -> bool:
+    def matches(self, index: int, file: IO[bytes]) -> bool:
         """Compare size, head and tail byte by byte, and the payload's first and last 4 KiB."""
         layout = self.layout(index)
-        if os.fstat(fd).st_size != layout.nbytes:
+        if size_of(file) != layout.nbytes:
             return False
         begin, end = len(layout.head), len(layout.head) + layout.payload_nbytes
-        head = os.pread(fd, begin, 0)
+        head = read_at(file, begin, 0)
         crc = None if layout.crc_in_head is None else head[layout.crc_in_head : layout.crc_in_head + 4]
         last = max(0, layout.payload_nbytes - _SPOT) // _LARGEST_ELEMENT * _LARGEST_ELEMENT
         spots = ((0, min(_SPOT, layout.payload_nbytes)), (last, layout.payload_nbytes))
-        ends = (os.pread(fd, stop - start, begin + start) for start, stop in spots)
+        ends = (read_at(file, stop - start, begin + start) for start, stop in spots)
         planned = (b"".join(map(bytes, self.payload(index, start, stop))) for start, stop in spots)
         return (
             head == _with_crc(layout.head, layout.crc_in_head, crc)
-            and os.pread(fd, len(layout.tail), end) == _with_crc(layout.tail, layout.crc_in_tail, crc)
+            and read_at(file, len(layout.tail), end) == _with_crc(layout.tail, layout.crc_in_tail, crc)
             and all(map(bytes.__eq__, ends, planned))
         )
 
@@ -206,21 +209,32 @@ class EncodedGenerator(Generator):
         run is being stopped.
         """
 
-    def write(self, index: int, path: str, writer: Writer) -> tuple[int, str | None]:
+    def write(self, index: int, path: str, writer: Writer | ObjectWriter) -> tuple[int, str | None]:
         return writer.write_encoded(path, lambda file: self.encode(index, file))
 
-    def matches(self, index: int, fd: int) -> bool:
+    def matches(self, index: int, file: IO[bytes]) -> bool:
         """Compare with what would be written, byte by byte, in memory; formats that know better do better."""
         planned = io.BytesIO()
         self.encode(index, planned)
-        with planned.getbuffer() as image, open(fd, "rb", closefd=False) as file:
-            if os.fstat(fd).st_size != len(image):
+        with planned.getbuffer() as image:
+            if size_of(file) != len(image):
                 return False
             file.seek(0)
             return all(
                 file.read(PIECE) == bytes(image[start : start + PIECE])
                 for start in range(0, len(image), PIECE)
             )
+
+
+def size_of(file: IO[bytes]) -> int:
+    """The bytes of an open file."""
+    return file.seek(0, io.SEEK_END)
+
+
+def read_at(file: IO[bytes], nbytes: int, offset: int) -> bytes:
+    """Bytes of an open file, fewer where it ends before."""
+    file.seek(offset)
+    return file.read(nbytes)
 
 
 def generated_formats() -> tuple[str, ...]:

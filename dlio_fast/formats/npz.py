@@ -150,10 +150,10 @@ class DeflatedNpzGenerator(EncodedGenerator):
     def encode(self, index: int, file: IO[bytes]) -> None:
         write_deflated_npz(file, x_shape(self, index), self.dtype, self.samples, self.payload(index))
 
-    def matches(self, index: int, fd: int) -> bool:
+    def matches(self, index: int, file: IO[bytes]) -> bool:
         """Compare the directory: the sizes and checksums in it are those of the contents."""
         try:
-            with open(fd, "rb", closefd=False) as file, zipfile.ZipFile(file) as archive:
+            with zipfile.ZipFile(file) as archive:
                 members = {member.filename: member for member in archive.infolist()}
         except zipfile.BadZipFile:
             return False

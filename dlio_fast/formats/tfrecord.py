@@ -30,7 +30,7 @@ from .._typing import Array, Values
 from ..errors import ConfigError, DataError, FormatError, MemberError, UnsupportedError
 from ..storage.memory import shared_pool
 from .base import FieldSpec, FileSpec, Format
-from .generating import EncodedGenerator, Generator
+from .generating import EncodedGenerator, Generator, read_at, size_of
 from .layout import raw
 from .packing import Packer, Packing
 
@@ -231,18 +231,18 @@ class TfRecordGenerator(EncodedGenerator):
                 file.write(piece)
             file.write(tail + struct.pack("<I", mask(_core.crc32c(tail, crc))))
 
-    def matches(self, index: int, fd: int) -> bool:
+    def matches(self, index: int, file: IO[bytes]) -> bool:
         """Compare size, the framing of every record, and the first and last 4 KiB of its bytes."""
         nbytes, length = self._lengths(index)
-        if os.fstat(fd).st_size != self.samples * length:
+        if size_of(file) != self.samples * length:
             return False
         head, tail = example_ends(nbytes)
         before = record_head(length - FRAME_NBYTES) + head
         return all(
-            os.pread(fd, len(before), i * length) == before
-            and os.pread(fd, len(tail), (i + 1) * length - 4 - len(tail)) == tail
+            read_at(file, len(before), i * length) == before
+            and read_at(file, len(tail), (i + 1) * length - 4 - len(tail)) == tail
             and all(
-                os.pread(fd, stop - start, i * length + len(before) + start)
+                read_at(file, stop - start, i * length + len(before) + start)
                 == self._spot(index, i, start, stop)
                 for start, stop in _spots(nbytes, self.dtype.itemsize)
             )

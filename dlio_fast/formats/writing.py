@@ -60,7 +60,7 @@ class Writer:
         (int, str or None)
             Its bytes, and why O_DIRECT was not used although it was asked for.
         """
-        with _full_disk(path):
+        with full_disk(path):
             _, reason = self._core.write(
                 _temporary(path), path, layout.head, layout.payload_nbytes, layout.tail,
                 seed=seed, stream=stream, kind=kind,
@@ -78,7 +78,7 @@ class Writer:
         """
         temp = _temporary(path)
         direct = self.direct if direct is None else direct
-        with _full_disk(path), typed_errors("writing failed", path):
+        with full_disk(path), typed_errors("writing failed", path):
             raw, reason = _open_temp(temp, direct, self._count)
             try:
                 with raw if direct and not reason else io.BufferedRandom(raw, _BUFFER) as file:
@@ -125,7 +125,8 @@ def typed_errors(what: str, path: str) -> Iterator[None]:
 
 
 @contextmanager
-def _full_disk(path: str) -> Iterator[None]:
+def full_disk(path: str) -> Iterator[None]:
+    """Turn the error of a full disk into DiskFullError."""
     try:
         yield
     except OSError as error:

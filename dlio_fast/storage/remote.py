@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterable, Mapping
@@ -15,12 +16,14 @@ from .azure_settings import AzureSettings
 from .disk_cache import CacheSettings, cached_store
 from .files import FileList
 from .filesystems import filesystem
-from .fsspec_source import FsspecSource
+from .fsspec_source import FsspecSource, file_system_path
 from .listing import list_remote, list_remote_folder
 from .listing_cache import ListingCache, listing_cache
 from .local import Address
+from .memory import shared_pool
 from .s3_settings import S3Settings
 from .settings import Settings, remote_address, settings_for
+from .store_errors import translated
 
 THREADS = 16
 """Requests under way at once by default: enough to hide a round trip, few enough for a small machine."""
@@ -123,6 +126,20 @@ class RemoteStore:
     def check(self, key: str | None = None) -> None:
         """See :func:`~dlio_fast.storage.access.check_access`."""
         check_access(self.settings, key)
+
+    def size_of(self, address: str) -> int | None:
+        """Bytes of an object; None: there is none."""
+        try:
+            with _core.File(self.path(address), shared_pool()) as file:
+                return int(file.size)
+        except FileNotFoundError:
+            return None
+
+    def remove(self, address: str) -> None:
+        """Delete an object; one that is not there any more does no harm."""
+        fs = self.filesystem()
+        with contextlib.suppress(FileNotFoundError), translated(address):
+            fs.rm_file(file_system_path(self.settings, fs, address, self.address.prefix))
 
     def path(self, address: str) -> RemotePath:
         """Another address in it."""

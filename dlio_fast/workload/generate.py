@@ -8,16 +8,16 @@ import os
 import threading
 import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from .._limits import default_threads
 from ..config import Config
-from ..config.address import backend_of, split_address
-from ..errors import ConfigError
-from ..formats.writing import Writer, sync_folder
 from .bar import Bar
 from .crew import work_together
+from .place import place_of
 from .plan import FilePlan
+from .store_plan import StorePlan
 
 logger = logging.getLogger("dlio_fast")
 
@@ -49,6 +49,7 @@ def generate(
     cfg: Config,
     *,
     data_folder: str | os.PathLike[str] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     threads: int | None = None,
     skip_existing: bool = False,
     progress: bool | None = None,
@@ -58,8 +59,8 @@ def generate(
 ) -> GenerateResult:
     """Generate a configuration's data set.
 
-    A file is written under a temporary name and renamed: what has its final name is complete, however the run
-    ended. What a dead run left unfinished is removed. Files of the data set that are there already are
+    A file is written under a temporary name and renamed, an object uploaded whole: what has its final name is
+    complete, however the run ended. What a dead run left unfinished is removed. Files of the data set that are there already are
     replaced, one by one; files that are not part of it stay, with a warning.
 
     Parameters
@@ -67,10 +68,13 @@ def generate(
     cfg : Config
         Its ``dataset`` section says what is generated; ``workflow.generate_data`` is not looked at.
     data_folder : str or path-like, optional
-        Where to, instead of the configuration's: a path, ``file://`` or, past the page cache, ``direct://``.
+        Where to, instead of the configuration's: a path, ``file://``, ``direct://`` (past the page cache), or
+        ``s3://``, ``az://`` or what else fsspec knows.
+    storage_options : mapping, optional
+        For the store, in s3fs's or adlfs's own names; they go before the configuration's ``storage`` section.
     threads : int, optional
         How many files are written at once; default: ``reader.write_threads`` where it is more than 1, else as
-        many as processors and storage are good for.
+        many as processors and storage are good for, and of objects no more than fit into 512 MiB.
     skip_existing : bool
         Keep files that are complete. Compared are size, headers and directory byte by byte and the payload's
         first and last 4 KiB; of an encoded file, what its format says of it: of a deflated NPZ file, the
@@ -87,6 +91,8 @@ def generate(
     ------
     ConfigError
         What the configuration asks for cannot be generated.
+    DlioFastFileNotFoundError, DlioFastPermissionError, DlioFastTimeoutError, StoreError
+        The store cannot be written to; said within 10 s, before anything is generated.
     DiskFullError
         The file system lacks the room: before anything is written where it can be foreseen.
     DlioFastOSError
@@ -96,9 +102,12 @@ def generate(
         raise ValueError(f"rank {rank} does not lie in [0, {world_size})")
     if threads is not None and threads < 1:
         raise ValueError(f"threads = {threads} must be at least 1")
-    folder, direct = _local_folder(os.fspath(data_folder) if data_folder is not None else cfg.data_address)
+    address = os.fspath(data_folder) if data_folder is not None else cfg.data_address
+    place = place_of(address, storage_options, cfg.storage)
+    folder = place.folder
     started = time.perf_counter()
-    plan = FilePlan(cfg, folder)
+    plan = StorePlan(cfg, place) if place.store else FilePlan(cfg, place)
+    place.check()
     found = plan.take_inventory(rank, world_size)
     if found.foreign:
         warnings.warn(
@@ -109,16 +118,17 @@ def generate(
     indices = range(rank, len(plan), world_size)
     if threads is None:
         configured = cfg.reader.write_threads
-        threads = configured if configured > 1 else default_threads(direct)
+        threads = configured if configured > 1 else place.threads(0)
+    if place.store:
+        threads = min(threads, place.threads(plan.nbytes().max(initial=0)))
     threads = max(1, min(threads, len(indices)))
     plan.check_room(found, 0 if skip_existing else threads)
     plan.make_folders()
 
-    run = _Run(plan, indices, direct=direct, sync=sync, skip_existing=skip_existing)
+    run = _Run(plan, indices, sync=sync, skip_existing=skip_existing)
     run.execute(threads, progress)
     if sync:
-        for name in plan.folders():
-            sync_folder(name)
+        place.sync_folders(plan.folders())
     return GenerateResult(
         folder=folder,
         files=run.files,
@@ -126,7 +136,7 @@ def generate(
         skipped=run.skipped,
         seconds=time.perf_counter() - started,
         threads=threads,
-        direct=direct and run.files > 0 and run.fallback_reason is None,
+        direct=place.direct and run.files > 0 and run.fallback_reason is None,
         fallback_reason=run.fallback_reason,
     )
 
@@ -134,7 +144,7 @@ def generate(
 class _Run:
     """Several threads that write the files of a plan, each taking the next one."""
 
-    def __init__(self, plan: FilePlan, indices: range, *, direct: bool, sync: bool, skip_existing: bool):
+    def __init__(self, plan: FilePlan, indices: range, *, sync: bool, skip_existing: bool):
         self.plan = plan
         self.skip_existing = skip_existing
         self.files = self.bytes = self.skipped = 0
@@ -142,7 +152,7 @@ class _Run:
         self._estimates = plan.nbytes()
         self._progress = 0.0  # bytes of files that are skipped, and that files are smaller than estimated
         self._total = int(self._estimates[indices.start :: indices.step].sum())
-        self._writer = Writer(direct=direct, sync=sync)
+        self._writer = plan.place.writer(sync)
         self._stopped = False
         self._lock = threading.Lock()
         self._indices = iter(indices)
@@ -178,16 +188,3 @@ class _Run:
                 if reason and self.fallback_reason is None:
                     self.fallback_reason = reason
                     logger.info("%s: O_DIRECT is not used: %s", self.plan.path(index), reason)
-
-
-def _local_folder(address: str) -> tuple[str, bool]:
-    """Split an address into a local folder and whether it asks for O_DIRECT."""
-    scheme, path = split_address(address)
-    backend = backend_of(scheme)
-    if backend not in ("file", "direct"):
-        raise ConfigError(
-            f"dataset.data_folder: {address!r} cannot be generated into: a path, file:// or direct:// can"
-        )
-    if not path:
-        raise ConfigError(f"dataset.data_folder: {address!r} names no folder")
-    return os.path.normpath(path), backend == "direct"

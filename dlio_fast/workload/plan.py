@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,12 @@ import numpy.typing as npt
 from ..config import Config
 from ..errors import DiskFullError
 from ..formats.generating import generator_for
-from ..formats.writing import Writer, holds, remove_if_dead, typed_errors
+from ..formats.writing import Writer, remove_if_dead, typed_errors
 from ..storage.files import data_suffixes, is_data
+from .place import Place
+
+if TYPE_CHECKING:
+    from ..formats.object_writing import ObjectWriter
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,10 @@ class FilePlan:
         For a format, compression or element type that cannot be generated.
     """
 
-    def __init__(self, cfg: Config, folder: str):
+    def __init__(self, cfg: Config, place: Place):
         dataset = cfg.dataset
-        self.folder = folder
+        self.place = place
+        self.folder = place.folder
         self.dataset = dataset
         self.generator = generator_for(dataset, f"{cfg.source}: dataset" if cfg.source else "dataset")
         self.splits = (
@@ -88,7 +93,7 @@ class FilePlan:
         names = self.generator.companion_names(os.path.relpath(self.path(index), self.folder))
         return [f"{self.folder}/{name}" for name in names]
 
-    def write(self, index: int, writer: Writer) -> tuple[int, str | None]:
+    def write(self, index: int, writer: Writer | ObjectWriter) -> tuple[int, str | None]:
         """Write file `index`, after its index files.
 
         Returns
@@ -103,9 +108,7 @@ class FilePlan:
 
     def make_folders(self) -> None:
         """Create the folders; `valid` too where it stays empty, as DLIO does."""
-        for folder in self.folders():
-            with typed_errors("the folder cannot be created", folder):
-                os.makedirs(folder, exist_ok=True)
+        self.place.make_folders(self.folders())
 
     def folders(self) -> list[str]:
         """Return every folder that is created, parents after their children."""
@@ -125,13 +128,7 @@ class FilePlan:
 
     def take_inventory(self, rank: int, world_size: int) -> Inventory:
         """Look at what the folders hold, and remove what dead runs of the same rank left unfinished."""
-        found = Inventory()
-        prefix, suffix = re.escape(self.dataset.file_prefix), re.escape(self.dataset.format)
-        names = map(os.path.basename, self.generator.companion_names("folder/x"))
-        rest = "|".join(re.escape(name.removeprefix("x")) for name in ("x", *names))
-        pattern = re.compile(
-            rf"(?P<temp>\.)?{prefix}_(?P<index>\d+)_of_\d+\.{suffix}(?P<rest>{rest})(?(temp)\.\d+\.tmp)"
-        )
+        found, pattern = Inventory(), self.own_names()
         for split in self.splits:
             folders = list(dict.fromkeys([split.name, *split.folders()]))
             beside = self._companion_folders(split)
@@ -139,7 +136,7 @@ class FilePlan:
                 for entry in self._entries(folder):
                     match = pattern.fullmatch(entry.name)
                     index = int(match["index"]) if match else -1
-                    if match and self._belongs(entry.name, split, index, folder):
+                    if match and self.belongs(entry.name, split, index, folder):
                         mine = (split.first + index) % world_size == rank
                         removed = match["temp"] and mine and remove_if_dead(entry.path)
                         if not removed and not match["rest"]:
@@ -147,6 +144,15 @@ class FilePlan:
                     elif folder not in beside and self._misleads(entry, split, folder, folders):
                         found.foreign.append(entry.path)
         return found
+
+    def own_names(self) -> re.Pattern[str]:
+        """Return what files of a data set like this are called, and those that stand for unfinished ones."""
+        prefix, suffix = re.escape(self.dataset.file_prefix), re.escape(self.dataset.format)
+        names = map(os.path.basename, self.generator.companion_names("folder/x"))
+        rest = "|".join(re.escape(name.removeprefix("x")) for name in ("x", *names))
+        return re.compile(
+            rf"(?P<temp>\.)?{prefix}_(?P<index>\d+)_of_\d+\.{suffix}(?P<rest>{rest})(?(temp)\.\d+\.tmp)"
+        )
 
     def _entries(self, folder: str) -> list[os.DirEntry[str]]:
         path = f"{self.folder}/{folder}"
@@ -168,7 +174,8 @@ class FilePlan:
             return not known and not name.startswith(b".") and (nested or first)
         return is_data(name, self.suffixes) and (first or not nested)
 
-    def _belongs(self, name: str, split: Split, index: int, folder: str) -> bool:
+    def belongs(self, name: str, split: Split, index: int, folder: str) -> bool:
+        """Tell whether a file, or its index file or what is left of it, has that name in that folder."""
         if index >= split.n_files or self.name(split, index) not in name:
             return False
         data = f"{split.subfolder(index)}/{self.name(split, index)}"
@@ -194,24 +201,14 @@ class FilePlan:
         require_room(disk, needed, f"the data set of {len(self)} files", self.folder)
 
     def is_complete(self, index: int) -> bool:
-        """Tell whether file `index`, its index files too, is on disk as it would be written.
+        """Tell whether file `index`, its index files too, is there as it would be written.
 
         See :meth:`Generator.matches` for what is compared; index files are compared byte by byte.
         """
         companions = zip(self.companion_paths(index), self.generator.companions(index), strict=True)
-        return all(holds(path, data) for path, data in companions) and self._matches(index)
-
-    def _matches(self, index: int) -> bool:
-        try:
-            fd = os.open(self.path(index), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            return stat.S_ISREG(os.fstat(fd).st_mode) and self.generator.matches(index, fd)
-        except OSError:
-            return False
-        finally:
-            os.close(fd)
+        return all(self.place.holds(path, data) for path, data in companions) and self.place.matches(
+            self.path(index), lambda file: self.generator.matches(index, file)
+        )
 
 
 def disk_of(folder: str) -> os.statvfs_result | None:
