@@ -25,7 +25,8 @@ Get training data from storage into a framework, and measure how fast that is.
 
 CONFIG is a YAML file in DLIO's layout or the name of a bundled workload (`dlio-fast workloads`); what follows
 it are overrides in Hydra's grammar: reader.batch_size=4, ++workload.train.epochs=2, ~reader.transfer_size.
-Data lie at a path or file:// (read through the page cache), or at direct:// (past it, O_DIRECT).
+Data lie at a path or file:// (read through the page cache), at direct:// (past it, O_DIRECT), or in a store:
+s3://bucket/folder, az://container/folder, or any scheme of fsspec's.
 """
 
 EPILOG = """\
@@ -37,6 +38,7 @@ examples:
   dlio-fast inspect data/quickstart/train/*.npz   members, shapes, offsets, checksums
   dlio-fast convert data/npz data/h5 --format hdf5   the same samples in another format
   dlio-fast bench --direct --repeat 3 data/       what the storage gives
+  dlio-fast bench s3://bucket/data --storage-option endpoint_url=http://minio:9000
 
 exit status: 0; 1 the work failed; 2 bad usage or configuration; 130 interrupted.
 DLIO_FAST_LOG=debug in the environment shows settings, fallbacks and the traceback of an error.
@@ -83,7 +85,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line. Options may stand before, between and after CONFIG, overrides and paths."""
     parser = _parser()
     args, rest = parser.parse_known_args(argv)
-    unknown = [text for text in rest if text.startswith("-")]
+    unknown = [text.partition("=")[0] for text in rest if text.startswith("-")]  # the rest may be a secret
     if unknown or (rest and args.more is None):
         parser.error(f"unrecognized arguments: {' '.join(unknown or rest)}")
     if args.more is not None:

@@ -215,6 +215,8 @@ cdef class Ring:
             if rc:
                 raise code_error(rc)
             read.store = pointer_of(store)
+            if store is not None and path.known is not None:
+                read.known.size, read.known.version = path.known
             return self.submit(&read.job)
         finally:
             self.leave()

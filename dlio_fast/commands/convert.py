@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from .common import Commands, Output, add_command, add_output_arguments, amount, positive
+from .stores import add_storage_argument
 
 if TYPE_CHECKING:
     from ..workload.convert import ConvertResult
@@ -20,8 +21,11 @@ compared, and kept."""
 
 def add(commands: Commands) -> argparse.ArgumentParser:
     parser = add_command(commands, "convert", "rewrite a data set in another format", DETAILS)
-    parser.add_argument("source", metavar="SRC", help="a path, file:// or direct://")
-    parser.add_argument("target", metavar="DST", help="a folder; direct:// writes past the page cache")
+    parser.add_argument("source", metavar="SRC", help="a path, file://, direct://, s3://, az:// and the like")
+    parser.add_argument(
+        "target", metavar="DST", help="a folder, of a store too; direct:// writes past the page cache"
+    )
+    add_storage_argument(parser)
     parser.add_argument("--format", metavar="NAME", help="of DST; default: that of SRC")
     parser.add_argument("--source-format", metavar="NAME", help="of SRC; default: by the files' names")
     parser.add_argument(
@@ -73,6 +77,7 @@ def execute(args: argparse.Namespace) -> int:
         args.source,
         args.target,
         format=args.format,
+        storage_options=args.storage_options,
         source_format=args.source_format,
         config=load_config(args.config) if args.config else None,
         fields=args.fields.split(",") if args.fields else None,
@@ -96,7 +101,9 @@ def execute(args: argparse.Namespace) -> int:
 def converted_line(result: ConvertResult) -> str:
     """Say in one line what was converted."""
     kept = f", {result.kept} complete ones kept" if result.kept else ""
-    how = "O_DIRECT" if result.direct else "page cache"
+    from ..config import is_remote
+
+    how = "upload" if is_remote(result.folder) else "O_DIRECT" if result.direct else "page cache"
     if result.fallback_reason:
         how += f": {result.fallback_reason}"
     return (

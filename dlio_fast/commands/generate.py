@@ -16,6 +16,7 @@ from .common import (
     load,
     positive,
 )
+from .stores import add_storage_argument
 
 if TYPE_CHECKING:
     from ..workload.generate import GenerateResult
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 MORE = "overrides"
 DETAILS = """\
 Files, sizes and contents are a pure function of CONFIG: the same bytes on every run. It generates also where
-workflow.generate_data is off. Files are written under a temporary name and renamed when complete."""
+workflow.generate_data is off. Files are written under a temporary name and renamed when complete; objects are
+uploaded whole."""
 
 
 def add(commands: Commands) -> argparse.ArgumentParser:
@@ -32,8 +34,9 @@ def add(commands: Commands) -> argparse.ArgumentParser:
     parser.add_argument(
         "--data-folder",
         metavar="ADDRESS",
-        help="where to, instead of dataset.data_folder: a path, file:// or direct://",
+        help="where to, instead of dataset.data_folder: a path, direct://, s3://, az:// and the like",
     )
+    add_storage_argument(parser)
     parser.add_argument(
         "--skip-existing",
         action="store_true",
@@ -51,6 +54,7 @@ def execute(args: argparse.Namespace) -> int:
     result = generate(
         load(args),
         data_folder=args.data_folder,
+        storage_options=args.storage_options,
         threads=args.threads,
         skip_existing=args.skip_existing,
         progress=output.progress,
@@ -62,7 +66,9 @@ def execute(args: argparse.Namespace) -> int:
 
 def generated_line(result: GenerateResult) -> str:
     """Say in one line what was generated."""
-    how = "O_DIRECT" if result.direct else "page cache"
+    from ..config import is_remote
+
+    how = "upload" if is_remote(result.folder) else "O_DIRECT" if result.direct else "page cache"
     if result.fallback_reason:
         how += f": {result.fallback_reason}"
     kept = f", {result.skipped} complete ones kept" if result.skipped else ""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from typing import Any
 
 from .common import Commands, Output, add_command, add_output_arguments, exit_status
+from .stores import add_storage_argument
 
 MORE = "files"
 DETAILS = """\
@@ -19,6 +21,7 @@ beside the file. An index that is there and fits is kept. Compressed files get n
 def add(commands: Commands) -> argparse.ArgumentParser:
     parser = add_command(commands, "index", "write the indexes of TFRecord files", DETAILS)
     parser.add_argument("files", nargs="+", metavar="PATH", help="a file, or a folder of them, at any depth")
+    add_storage_argument(parser)
     parser.add_argument("--force", action="store_true", help="write indexes that are there anew")
     add_output_arguments(parser, quiet=True)
     return parser
@@ -31,7 +34,7 @@ def execute(args: argparse.Namespace) -> int:
     output, status = Output(args), 0
     results: list[dict[str, object]] = []
     for given in args.files:
-        for path in _files_of(given):
+        for path in _files_of(given, args.storage_options):
             try:
                 index, count = write_index(path, force=args.force)
             except (DlioFastError, OSError) as error:
@@ -45,11 +48,14 @@ def execute(args: argparse.Namespace) -> int:
     return status
 
 
-def _files_of(path: str) -> list[str]:
+def _files_of(path: str, storage_options: dict[str, Any]) -> list[str]:
     """Return the TFRecord files of a folder; what is no folder is a file."""
+    from ..config import is_remote
     from ..errors import DlioFastFileNotFoundError
     from ..formats.tfrecord import FORMAT
 
+    if is_remote(path):
+        return _objects_of(path, storage_options)
     if not os.path.isdir(path):
         return [path]
     found = sorted(
@@ -60,4 +66,19 @@ def _files_of(path: str) -> list[str]:
     )
     if not found:
         raise DlioFastFileNotFoundError(2, f"no {' or '.join(FORMAT.suffixes)} files in it", path)
+    return found
+
+
+def _objects_of(address: str, storage_options: dict[str, Any]) -> list[str]:
+    from ..errors import DlioFastFileNotFoundError
+    from ..formats.tfrecord import FORMAT
+    from ..workload.finding import find_files
+
+    found = [
+        path
+        for path in find_files([address], None, storage_options)
+        if path.lower().endswith(FORMAT.suffixes)
+    ]
+    if not found:
+        raise DlioFastFileNotFoundError(2, f"no {' or '.join(FORMAT.suffixes)} objects there", address)
     return found

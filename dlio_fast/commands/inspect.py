@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from .common import Commands, Output, add_command, add_output_arguments, amount, exit_status, table
+from .stores import add_storage_argument
 
 if TYPE_CHECKING:
     from ..workload.inspect import FileInfo, MemberInfo
@@ -34,7 +35,10 @@ FIELD_HEADINGS = ("field", "dtype", "shape of a sample", "bytes", "checksums")
 
 def add(commands: Commands) -> argparse.ArgumentParser:
     parser = add_command(commands, "inspect", "show what is inside files", DETAILS)
-    parser.add_argument("files", nargs="+", metavar="FILE", help="a path, file:// or direct://")
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="a path, file://, direct://, s3://, az:// and the like"
+    )
+    add_storage_argument(parser)
     parser.add_argument("--no-verify", action="store_true", help="read headers alone, check no checksums")
     parser.add_argument(
         "--format", metavar="NAME", help="what the files are (default: as their suffixes say)"
@@ -50,7 +54,9 @@ def execute(args: argparse.Namespace) -> int:
     output, results, status = Output(args), [], 0
     for index, path in enumerate(args.files):
         try:
-            info = inspect_file(path, format=args.format, verify=not args.no_verify)
+            info = inspect_file(
+                path, format=args.format, storage_options=args.storage_options, verify=not args.no_verify
+            )
         except (DlioFastError, OSError) as error:
             print(f"dlio-fast: error: {error}", file=sys.stderr)
             results.append({"path": path, "error": str(error)})

@@ -20,6 +20,7 @@ from .common import (
     positive,
 )
 from .generate import generated_line
+from .stores import ROADS
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -115,6 +116,9 @@ def _reading_lines(result: RunResult) -> list[str]:
     else:
         verified = "checksums verified" if settings["verify"] else "checksums NOT verified"
     direct_bytes, reason = reading["direct_bytes"], reading["fallback_reason"]
+    if settings["store"]:
+        where = f"objects of {settings['store']}, by {ROADS[settings['road']]}"
+        return [f"read: {settings['files']} {where}, {settings['threads']} threads, {verified}"]
     how = how_read(settings["direct"], direct_bytes, reading["bytes_read"], reason)
     resident, in_memory = result.phases[0].resident_before, settings["in_memory"]
     bypassed = direct_bytes > 0 and not reason

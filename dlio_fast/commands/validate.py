@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
 from .common import Commands, Output, add_command, add_config_arguments, amount, load
+from .stores import without_secrets
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -31,7 +32,8 @@ def add(commands: Commands) -> argparse.ArgumentParser:
 
 def execute(args: argparse.Namespace) -> int:
     cfg, output = load(args), Output(args)
-    tree = cfg.model_dump(mode="json") if args.all else cfg.to_dict()
+    given = cfg.model_dump(mode="json") if args.all else cfg.to_dict()
+    tree = without_secrets(given)
     if output.as_json:
         output.result(tree)
         return 0
@@ -39,7 +41,13 @@ def execute(args: argparse.Namespace) -> int:
 
     for line in _facts(cfg):
         output.say(f"# {line}")
-    text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True) if args.all else cfg.to_yaml()
+    if tree != given:
+        output.say("# what opens the store is not shown: *** has to be filled in")
+    text = (
+        yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+        if args.all or tree != given
+        else cfg.to_yaml()
+    )
     output.say(text.rstrip())
     return 0
 

@@ -5,7 +5,7 @@
 (64, 4194304, 4)
 """
 
-from .address import backend_of, is_remote, split_address
+from .address import backend_of, folder_of, is_remote, split_address
 from .load import ConfigWarning, load_config
 from .overrides import Override, parse_override, parse_value
 from .schema import Config
@@ -20,6 +20,7 @@ __all__ = [
     "backend_of",
     "bundled_dir",
     "find_workload",
+    "folder_of",
     "is_remote",
     "list_workloads",
     "load_config",

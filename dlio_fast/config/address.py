@@ -20,6 +20,12 @@ def split_address(address: str) -> tuple[str, str]:
     return (match[1].lower(), address[match.end() :]) if match else ("", address)
 
 
+def folder_of(address: str) -> str:
+    """Return a folder's address so that ``/`` and a name can follow: ``memory://`` keeps its slashes."""
+    stripped = address.rstrip("/")
+    return f"{stripped}//" if stripped.endswith(":") else stripped
+
+
 def is_remote(address: str | os.PathLike[str]) -> bool:
     """Tell whether an address leads to an object store, or another file system of fsspec's."""
     return backend_of(split_address(os.fsdecode(os.fspath(address)))[0]) not in ("file", "direct")

@@ -86,7 +86,7 @@ class StorageSection(Section):
     )
     storage_root: str = "./"
     """A folder that `data_folder` is relative to, or the bucket."""
-    storage_options: FreeMapping = FrozenDict()
+    storage_options: FreeMapping = Field(default=FrozenDict(), repr=False)
     """Passed on to the storage library, and fsspec's own names too."""
     storage_library: Annotated[Literal["s3dlio", "s3torchconnector", "minio"], words()] | None = None
     post_generation_settle_seconds: Annotated[float, Field(ge=0)] = 0.0
@@ -232,13 +232,17 @@ def data_address(dataset: DatasetSection, storage: StorageSection, direct: bool)
     """Return the complete address of the data.
 
     A `data_folder` with a scheme stands alone (``directio://`` and the like get their usual spelling).
-    Otherwise `storage_root` comes first, as a folder or as the bucket of storage type s3 or aistore; an
-    absolute path stays. `direct`, or storage type direct_fs, turns a local address into ``direct://``.
+    Otherwise `storage_root` comes first: as a folder, or as the bucket where it is an address of one
+    (``s3://bucket``, ``az://container/folder``) or the storage type is s3 or aistore (``bucket``); an
+    absolute path stays where it is local. `direct`, or storage type direct_fs, turns a local address into
+    ``direct://``.
     """
     scheme, path = split_address(dataset.data_folder)
     root_scheme, root = split_address(storage.storage_root)
-    if not scheme and storage.storage_type in ("s3", "aistore"):
-        scheme, path = "s3", posixpath.join(root.strip("./"), path.removeprefix("./").lstrip("/"))
+    bucket = storage.storage_type in ("s3", "aistore") or backend_of(root_scheme) not in ("file", "direct")
+    if not scheme and bucket:
+        scheme, root = root_scheme or "s3", root if root_scheme else root.strip("./")
+        path = posixpath.join(root, path.removeprefix("./").lstrip("/"))
     elif not scheme:
         scheme, path = root_scheme, posixpath.normpath(posixpath.join(root, path))
     if (direct or storage.storage_type == "direct_fs") and backend_of(scheme) == "file":

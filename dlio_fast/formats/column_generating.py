@@ -247,7 +247,9 @@ class ParquetGenerator(ColumnGenerator):
         """Compare the first row group byte by byte, and the sizes in the footer."""
         blocks = list(self.blocks())
         try:
-            writer = FileWriter(cast(IO[bytes], _Compared(file)), self.schema(index), self.dataset.compression)
+            writer = FileWriter(
+                cast(IO[bytes], _Compared(file)), self.schema(index), self.dataset.compression
+            )
             self._write_row_group(writer, index, *blocks[0])
             found = pq.ParquetFile(file)
             groups = [found.metadata.row_group(i).num_rows for i in range(found.num_row_groups)]

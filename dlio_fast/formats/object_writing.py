@@ -210,18 +210,18 @@ class _Spool(tempfile.SpooledTemporaryFile):  # type: ignore[type-arg]
         """Refuse: libraries would write to it behind the object's back."""
         raise io.UnsupportedOperation("fileno")
 
-    def write(self, data: Any) -> int:  # type: ignore[override]
+    def write(self, s: Any) -> int:
         try:
             self._check_cancelled()
-            if self.tell() + memoryview(data).nbytes > self._most:
+            if self.tell() + memoryview(s).nbytes > self._most:
                 self.rollover()
-            return super().write(data)
+            return super().write(s)
         except BaseException as error:
             self.failure = self.failure or error
             raise
 
     def contents(self) -> bytes:
         """All of it, without a copy where it lies in memory."""
-        file: Any = self._file  # type: ignore[attr-defined]
+        file: Any = self._file
         data: bytes = file.getvalue() if isinstance(file, io.BytesIO) else file.read()
         return data

@@ -28,6 +28,7 @@ import numpy.typing as npt
 from .. import _core
 from .._typing import Array, Values
 from ..errors import ConfigError, DataError, FormatError, MemberError, UnsupportedError
+from ..storage.local import store_of
 from ..storage.memory import shared_pool
 from .base import FieldSpec, FileSpec, Format
 from .generating import EncodedGenerator, Generator, read_at, size_of
@@ -37,6 +38,7 @@ from .packing import Packer, Packing
 if TYPE_CHECKING:
     from ..config import Config
     from ..config.data import DatasetSection
+    from ..storage.remote import RemoteStore
 
 FRAME_NBYTES = 16
 READ_AT_ONCE = 1 << 20
@@ -341,6 +343,7 @@ def write_index(path: str, *, force: bool = False) -> tuple[str, int]:
     Parameters
     ----------
     path : str
+        Or the RemotePath of an object.
     force : bool
         Make it anew where there is one. Else one that does not fit the file is an error.
 
@@ -356,20 +359,31 @@ def write_index(path: str, *, force: bool = False) -> tuple[str, int]:
     DataError
         The file is damaged, or has an index that does not fit it.
     """
+    store = store_of(path)
+    beside = f"{path}.idx"
     with closing(_core.RecordFile(path, shared_pool(), index=not force)) as file:
-        name = dlio_index_name(os.path.abspath(path)) or f"{path}.idx"
+        name = dlio_index_name(path if store else os.path.abspath(path)) or beside
         if file.unpacked_bytes:
             raise UnsupportedError(
                 f"{path}: the file is compressed as a whole, an index would be of no use", path
             )
         if file.indexed:
-            return (f"{path}.idx" if os.path.exists(f"{path}.idx") else name), len(file)
+            return (beside if _exists(beside, store) else name), len(file)
         lines = index_lines([file.extent(i) for i in range(len(file))])
         count = len(file)
-    for there in {name, f"{path}.idx"}:
-        if there == name or os.path.exists(there):
-            _replace(there, lines)
+    for there in {name, beside}:
+        if there == name or _exists(there, store):
+            if store:
+                from ..storage.uploading import put_object  # with fsspec and all
+
+                put_object(store, there, lines)
+            else:
+                _replace(there, lines)
     return name, count
+
+
+def _exists(path: str, store: RemoteStore | None) -> bool:
+    return store.size_of(path) is not None if store else os.path.exists(path)
 
 
 def _replace(path: str, contents: bytes) -> None:

@@ -69,7 +69,7 @@ def _list_remote(
 
     store = remote_store(folder, storage_options, storage)
     for name in (split, *SPLIT_FOLDERS):
-        files = list_folder_of(store, f"{folder.rstrip('/')}/{name}", suffixes)
+        files = list_folder_of(store, f"{folder_of(folder)}/{name}", suffixes)
         if files is not None:
             return files if name == split else FileList(b"", [])
     found = list_folder_of(store, folder, suffixes) if split == "train" else FileList(b"", [])

@@ -20,6 +20,7 @@ from .local import Address, local_path
 if TYPE_CHECKING:
     from .remote import RemoteStore
 
+UNKNOWN_SIZE = np.iinfo(np.uint64).max
 MANIFEST_SUFFIXES = (".txt", ".lst", ".list", ".manifest")
 
 
@@ -102,7 +103,22 @@ class FileList(Sequence[str]):
             return [self[i] for i in range(*index.indices(len(self)))]
         start = int(self.offsets[index])  # an IndexError of numpy's names the index and the length
         path = os.fsdecode(self.root + self.names[start : self.names.index(b"\0", start)])
-        return self.store.path(path) if self.store else path
+        if self.store is None:
+            return path
+        known = None
+        if self.sizes is not None and self.sizes[index] != UNKNOWN_SIZE:
+            known = int(self.sizes[index]), int(self.versions[index]) if self.versions is not None else 0
+        return self.store.path(path, known)
+
+    def chosen(self, indices: Sequence[int]) -> FileList:
+        """Some of the files."""
+        names = [self[i] for i in indices]
+        root = len(self.root)
+        kept = FileList(self.root, [os.fsencode(name)[root:] for name in names], direct=self.direct)
+        kept.store = self.store
+        kept.sizes = None if self.sizes is None else self.sizes[list(indices)]
+        kept.versions = None if self.versions is None else self.versions[list(indices)]
+        return kept
 
     def chosen(self, which: Sequence[int]) -> FileList:
         """Those files, in that order."""

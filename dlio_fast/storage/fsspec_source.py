@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -41,6 +42,8 @@ class FsspecSource:
     def __init__(self, settings: Settings, prefix: str):
         self._settings, self._prefix = settings, prefix
         self._fs = filesystem(settings)
+        self._lock = threading.Lock()
+        self._counted: dict[str, int] = dict.fromkeys(("requests", "retries", "errors", "bytes"), 0)
 
     def open(self, address: str) -> tuple[int, int]:
         """Size in bytes, and what stands for the ETag (0: there is none)."""
@@ -75,11 +78,22 @@ class FsspecSource:
             return _awaited(asyncio.run_coroutine_threadsafe(work, self._fs.loop), address, cancelled)
 
         data: bytes = self._trying(ask, address, cancelled)
+        self._count(bytes=len(data))
         if len(data) != length:
             raise FileChangedError(
                 f"{len(data)} bytes came where {length} were asked for", address, None, offset + len(data)
             )
         return data
+
+    def stats(self) -> dict[str, dict[str, Any]]:
+        """What was counted, under the endpoint's name; retries of the file system itself are not seen."""
+        with self._lock:
+            return {endpoint_of(self._settings): dict(self._counted)}
+
+    def _count(self, **more: int) -> None:
+        with self._lock:
+            for name, number in more.items():
+                self._counted[name] += number
 
     def _path(self, address: str) -> str:
         return file_system_path(self._settings, self._fs, address, self._prefix)
@@ -88,6 +102,7 @@ class FsspecSource:
         end = time.monotonic() + PATIENCE
         for attempt in range(1, ATTEMPTS + 1):
             try:
+                self._count(requests=1, retries=int(attempt > 1))
                 return ask()
             except ClosedError:
                 raise
@@ -96,6 +111,7 @@ class FsspecSource:
                 passing = isinstance(known, (StoreError, DlioFastTimeoutError, ConnectionError))
                 wait = random.uniform(0, 0.2 * 2**attempt)
                 if not passing or attempt == ATTEMPTS or time.monotonic() + wait > end:
+                    self._count(errors=1)
                     raise known from None
                 _pause(wait, address, cancelled)
         raise AssertionError("the last attempt returns or raises")
@@ -133,6 +149,15 @@ def file_system_path(settings: Settings, fs: Any, address: str, prefix: str) -> 
     if isinstance(settings, AzureSettings):
         return f"{settings.container}/{key}"
     return str(fs._strip_protocol(address))
+
+
+def endpoint_of(settings: Settings) -> str:
+    """The server that requests go to, or the scheme where that is fsspec's matter."""
+    if isinstance(settings, S3Settings):
+        return settings.endpoints[0].partition("://")[2] or "s3"
+    if isinstance(settings, AzureSettings):
+        return settings.endpoint.partition("://")[2].partition("/")[0]
+    return settings.scheme
 
 
 def version_of(info: dict[str, Any]) -> int:

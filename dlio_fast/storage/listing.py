@@ -16,13 +16,13 @@ from ..config.data import StorageSection
 from ..errors import DlioFastFileNotFoundError, FormatError, UnsupportedError
 from .access import check_access
 from .addresses import RemoteAddress
-from .files import MANIFEST_SUFFIXES, FileList, data_suffixes, is_data
+from .files import MANIFEST_SUFFIXES, UNKNOWN_SIZE, FileList, data_suffixes, is_data
 from .filesystems import new_filesystem, on_loop
 from .listing_cache import ListingCache
 from .local import Address
 from .manifest import Manifest, local_manifest_root, manifest_of, manifest_of_addresses
 from .object_glob import glob_pattern, has_magic
-from .pages import UNKNOWN_SIZE, Page, pages, take_pages
+from .pages import Page, pages, take_pages
 from .s3_settings import S3Settings
 from .settings import Settings, remote_address, settings_for
 from .store_errors import translated
@@ -124,6 +124,13 @@ def list_remote_folder(
     return found
 
 
+def has_remote_folder(address: Address, settings: Settings) -> bool:
+    """Tell whether any key begins with a folder's name."""
+    where = remote_address(address, settings)
+    with _lister(settings) as lister:
+        return lister.has_folder(where)
+
+
 def _nothing(address: RemoteAddress) -> OSError:
     return DlioFastFileNotFoundError(2, "no such object, folder or match for the pattern", str(address))
 
@@ -213,6 +220,17 @@ class _Lister:
             str(address), self._folder, address.bucket or address.prefix, prefix, base, wanted
         )
         return found
+
+    def has_folder(self, address: RemoteAddress) -> bool:
+        """Tell whether there is anything in a folder, by the first page of its listing."""
+
+        async def anything() -> bool:
+            prefix = f"{address.key.rstrip('/')}/"
+            async for page in self._pages(address.bucket or address.prefix, prefix, False):
+                return bool(page.keys or page.folders)
+            return False
+
+        return bool(self._run(str(address), anything))
 
     async def _folder(
         self, bucket: str, prefix: str, base: bytes, wanted: tuple[bytes, ...]

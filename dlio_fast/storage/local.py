@@ -6,7 +6,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .. import _core
 from .._limits import default_threads
@@ -63,6 +63,8 @@ def locate(address: Address, storage_options: Mapping[str, Any] | None = None) -
     MissingDependencyError
         What serves its scheme is not installed.
     """
+    if store_of(address) is not None:
+        return cast(str, address), False
     if not is_remote(address):
         return local_path(address)
     from .remote import remote_path  # with fsspec and all
@@ -70,7 +72,7 @@ def locate(address: Address, storage_options: Mapping[str, Any] | None = None) -
     return remote_path(address, storage_options), False
 
 
-def store_of(path: str) -> RemoteStore | None:
+def store_of(path: Address) -> RemoteStore | None:
     """The store of a RemotePath; None: the path is local."""
     return getattr(path, "store", None)
 

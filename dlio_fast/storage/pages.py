@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .azure_settings import AzureSettings
+from .files import UNKNOWN_SIZE
 from .s3_settings import S3Settings
 from .settings import Settings
 from .versions import versions_of
-
-UNKNOWN_SIZE = np.iinfo(np.uint64).max
 
 
 @dataclass

@@ -38,4 +38,4 @@ def planned_files(dataset: DatasetSection, folder: str, split: str = "train") ->
         block = b"".join(name % (i % subfolders, i) for i in range(count))
     else:
         block = b"".join(name % i for i in range(count))
-    return FileList.of_block(os.fsencode(f"{folder.rstrip('/')}/{split}/"), block)
+    return FileList.of_block(os.fsencode(f"{folder_of(folder)}/{split}/"), block)

@@ -17,7 +17,7 @@ from .disk_cache import CacheSettings, cached_store
 from .files import FileList
 from .filesystems import filesystem
 from .fsspec_source import FsspecSource, file_system_path
-from .listing import list_remote, list_remote_folder
+from .listing import has_remote_folder, list_remote, list_remote_folder
 from .listing_cache import ListingCache, listing_cache
 from .local import Address
 from .memory import shared_pool
@@ -33,17 +33,20 @@ class RemotePath(str):
     """The address of an object, which knows its store: all that reads files takes it in place of a path."""
 
     store: RemoteStore
+    known: tuple[int, int] | None
+    """Its size in bytes and what stands for its ETag, where a listing has told."""
 
-    def __new__(cls, address: str, store: RemoteStore) -> RemotePath:
+    def __new__(cls, address: str, store: RemoteStore, known: tuple[int, int] | None = None) -> RemotePath:
         self = super().__new__(cls, address)
         self.store = store
+        self.known = known
         return self
 
     def __add__(self, ending: str) -> RemotePath:
         return RemotePath(str(self) + ending, self.store)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RemotePath, (str(self), self.store)
+        return RemotePath, (str(self), self.store, self.known)
 
 
 class RemoteStore:
@@ -78,9 +81,10 @@ class RemoteStore:
     def _forget(self) -> None:
         self._lock = threading.Lock()
         self._core: tuple[int, _core.Store] | None = None
+        self._counts: _core.HttpStore | FsspecSource | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_core")}
+        return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -115,9 +119,10 @@ class RemoteStore:
     def _uncached(self) -> _core.Store:
         options = self.settings.http_store_options(self.address)
         if options is not None and _core.HTTP_STORE:
-            fast: _core.Store = _core.HttpStore(**options)
+            fast = self._counts = _core.HttpStore(**options)
             return fast
-        return _core.CallbackStore(FsspecSource(self.settings, self.address.prefix))
+        source = self._counts = FsspecSource(self.settings, self.address.prefix)
+        return _core.CallbackStore(source)
 
     def filesystem(self) -> Any:
         """The file system of fsspec's to list and write with, of this process alone."""
@@ -141,9 +146,33 @@ class RemoteStore:
         with contextlib.suppress(FileNotFoundError), translated(address):
             fs.rm_file(file_system_path(self.settings, fs, address, self.address.prefix))
 
-    def path(self, address: str) -> RemotePath:
-        """Another address in it."""
-        return RemotePath(address, self)
+    def path(self, address: str, known: tuple[int, int] | None = None) -> RemotePath:
+        """Another address in it, with what a listing tells of the object."""
+        return RemotePath(address, self, known)
+
+    def stats(self) -> dict[str, dict[str, Any]]:
+        """For each endpoint what this process has asked of it: requests, retries, errors, bytes.
+
+        The C client also counts ``latency``, in the buckets of the ring's statistics.
+        """
+        self.core()
+        assert self._counts is not None
+        found: dict[str, dict[str, Any]] = self._counts.stats()
+        return found
+
+    @property
+    def road(self) -> str:
+        """How objects are read: "http" (the C client) or "fsspec"."""
+        self.core()
+        return "http" if isinstance(self._counts, _core.HttpStore) else "fsspec"
+
+    def uncached(self) -> RemoteStore:
+        """The same store, for who writes to it: neither objects nor listings are kept."""
+        if self.cache is None and self.listings is None:
+            return self
+        with _lock:
+            key = self.settings, self.address.prefix, None, None
+            return _stores.setdefault(key, RemoteStore(self.settings, self.address))
 
     def __repr__(self) -> str:
         return f"<RemoteStore {self.address.prefix}>"
@@ -194,6 +223,11 @@ def list_folder_of(store: RemoteStore, folder: str, suffixes: Iterable[str]) -> 
         return None
     files.store = store
     return files
+
+
+def has_folder(store: RemoteStore, folder: str) -> bool:
+    """Tell whether a store has a folder."""
+    return has_remote_folder(folder, store.settings)
 
 
 _stores: dict[tuple[Settings, str, CacheSettings | None, ListingCache | None], RemoteStore] = {}

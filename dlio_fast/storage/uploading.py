@@ -82,7 +82,7 @@ def put_parts(
     store, address, cancelled
         As for :func:`put_object`.
     parts : iterable of buffers
-        At least one; all but the last of :data:`PART` bytes or more. They are not changed once they are given.
+        At least one; all but the last of :data:`PART` bytes or more. They do not change once they are given.
 
     Raises
     ------
@@ -194,7 +194,9 @@ class _S3Upload(_AsyncUpload):
         key = remote_address(address, store.settings).key
         self._target = {"Bucket": store.settings.bucket, "Key": key}
         self._etags: dict[int, dict[str, Any]] = {}
-        begun = _waited(_started(self.fs, self.fs._call_s3("create_multipart_upload", **self._target)), address)
+        begun = _waited(
+            _started(self.fs, self.fs._call_s3("create_multipart_upload", **self._target)), address
+        )
         self._target["UploadId"] = begun["UploadId"]
         self.begun = True
 
@@ -309,14 +311,18 @@ async def _drop_blocks(blob: Any) -> None:
 
 
 async def _abort_s3_uploads(fs: Any, bucket: str, prefix: str, wanted: Callable[[str], bool]) -> int:
-    count, marker = 0, {}
+    count = 0
+    marker: dict[str, str] = {}
     while True:
         page = await fs._call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix, **marker)
         for upload in page.get("Uploads", ()):
             if wanted(upload["Key"]):
                 with contextlib.suppress(FileNotFoundError):
                     await fs._call_s3(
-                        "abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                        "abort_multipart_upload",
+                        Bucket=bucket,
+                        Key=upload["Key"],
+                        UploadId=upload["UploadId"],
                     )
                 count += 1
         if not page.get("IsTruncated"):

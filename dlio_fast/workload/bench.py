@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._limits import default_threads
-from ..config import split_address
-from ..errors import DlioFastFileNotFoundError, UnsupportedError
-from ..storage.files import FileList, list_files
-from ..storage.local import Address, ReadMany, local_path
+from ..storage.local import Address, ReadMany
 from ..storage.memory import SHARED_KEEP
 from .bar import Bar
+from .finding import find_files
 from .metrics import Quantiles
 from .pagecache import cache_state, drop_caches, memory_filesystem, resident_fraction
+
+if TYPE_CHECKING:
+    from ..storage.remote import RemoteStore
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What one server of a store was asked for in a round."""
+
+    requests: int
+    retries: int
+    """Requests made again; where fsspec reads, those that its file system makes by itself are not seen."""
+    errors: int
+    bytes: int
+    gb_per_second: float
+    latency: Quantiles
+    """Of requests, to the next quarter octave above."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +53,8 @@ class BenchRound:
     """Why O_DIRECT was not used although it was asked for."""
     resident_before: float | None
     """Which fraction of the files was in the page cache beforehand, by a sample; None: cannot be told."""
+    endpoints: Mapping[str, Endpoint]
+    """The servers of a store, by host and port; empty for local files."""
 
     @property
     def gb_per_second(self) -> float:
@@ -76,6 +92,10 @@ class BenchResult:
     """How, before each round; None: they were not."""
     in_memory: str | None
     """"tmpfs" or "ramfs" where the files lie in one, so that no storage was measured."""
+    store: str | None
+    """What the addresses of its objects begin with; None: the files are local."""
+    road: str | None
+    """How the store is read: "http" by the C client, "fsspec" by s3fs, adlfs or another file system."""
     rounds: tuple[BenchRound, ...]
 
     @property
@@ -97,6 +117,7 @@ def bench(
     paths: Sequence[Address],
     *,
     direct: bool | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     threads: int | None = None,
     prefetch_bytes: int = SHARED_KEEP,
     checksum: bool = False,
@@ -109,9 +130,12 @@ def bench(
     Parameters
     ----------
     paths : sequence of str or path-like
-        Files, folders (with all below them), globs and manifests, each plain, ``file://`` or ``direct://``.
+        Files, folders (with all below them), globs and manifests, each plain, ``file://`` or ``direct://``;
+        or all of one bucket: ``s3://``, ``az://`` or what else fsspec knows.
     direct : bool, optional
         Bypass the page cache (O_DIRECT), or do not; default: as the addresses say.
+    storage_options : mapping, optional
+        For the store, in s3fs's or adlfs's own names.
     threads, prefetch_bytes
         As for :func:`dlio_fast.read_many`.
     checksum : bool
@@ -128,28 +152,42 @@ def bench(
     DlioFastFileNotFoundError
         There is no file.
     UnsupportedError
-        Some addresses are ``direct://``, some are not, and `direct` does not say which to do.
+        Some addresses are ``direct://``, some are not, and `direct` does not say which to do; or they are of
+        different stores, or `direct` is asked for of a store.
     DlioFastOSError
         A file cannot be read.
     """
     if repeat < 1 or (threads is not None and threads < 1) or prefetch_bytes < 1:
         raise ValueError("repeat, threads and prefetch_bytes must be at least 1")
-    files = find_files(paths, direct)
-    direct = files.direct
-    threads = threads or default_threads(direct)
+    files = find_files(paths, direct, storage_options)
+    direct, store = files.direct, files.store
+    threads = threads or default_threads(direct, store is not None)
     scheme = "direct://" if direct else "file://"
     rounds, how = [], None
     for _ in range(repeat):
-        how = drop_caches(files) if drop else None
-        resident = resident_fraction(files)
-        addresses = (scheme + file for file in files)
+        how = drop_caches(files) if drop and not store else None
+        resident = resident_fraction(files) if not store else None
+        addresses = iter(files) if store else (scheme + file for file in files)
         with ReadMany(addresses, threads=threads, prefetch_bytes=prefetch_bytes, checksum=checksum) as reader:
-            rounds.append(_read_all(reader, len(files), resident, progress))
-    memory = memory_filesystem(files)
-    return BenchResult(len(files), direct, threads, prefetch_bytes, checksum, how, memory, tuple(rounds))
+            rounds.append(_read_all(reader, len(files), resident, store, progress))
+    return BenchResult(
+        files=len(files),
+        direct=direct,
+        threads=threads,
+        prefetch_bytes=prefetch_bytes,
+        checksum=checksum,
+        caches_dropped=how,
+        in_memory=None if store else memory_filesystem(files),
+        store=store.address.prefix if store else None,
+        road=store.road if store else None,
+        rounds=tuple(rounds),
+    )
 
 
-def _read_all(reader: ReadMany, count: int, resident: float | None, progress: bool | None) -> BenchRound:
+def _read_all(
+    reader: ReadMany, count: int, resident: float | None, store: RemoteStore | None, progress: bool | None
+) -> BenchRound:
+    asked = store.stats() if store else {}
     before, started = _cpu_seconds(), time.perf_counter()
     with Bar(show=progress, total=count, desc="read", unit="file") as bar:
         for _ in reader:
@@ -165,43 +203,24 @@ def _read_all(reader: ReadMany, count: int, resident: float | None, progress: bo
         read_latency=Quantiles.of_latencies(stats["latency_histogram"]),
         fallback_reason=stats["fallback_reason"],
         resident_before=resident,
+        endpoints=_endpoints(asked, store.stats(), stats, seconds) if store else {},
     )
 
 
-def find_files(paths: Sequence[Address], direct: bool | None = None) -> FileList:
-    """Return the files that the paths stand for, in order; hidden ones in folders are left out.
-
-    Whether to bypass the page cache is what `direct` says, else the addresses, which then must agree.
-    """
-    found: list[str] = []
-    directs: set[bool] = set()
-    for address in paths:
-        path, is_direct = local_path(address)
-        if os.path.isdir(path):
-            found += _below(path)
-        else:
-            listed = list_files(address, ())
-            found += listed
-            is_direct = listed.direct
-        directs.add(is_direct)
-    if not found:
-        named = ", ".join(os.fsdecode(split_address(os.fsdecode(path))[1]) for path in paths)
-        raise DlioFastFileNotFoundError(2, "no files are there to read", named)
-    if direct is None and len(directs) > 1:
-        raise UnsupportedError(
-            "the paths must be all direct:// or none of them; --direct or --buffered reads all the same way",
-            next((text for text in map(os.fsdecode, paths) if split_address(text)[0]), ""),
-        )
-    chosen = True in directs if direct is None else direct
-    return FileList(b"", [os.fsencode(path) for path in found], direct=chosen)
-
-
-def _below(folder: str) -> list[str]:
-    found = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        paths = (os.path.join(parent, name) for name in sorted(names) if not name.startswith("."))
-        found += [path for path in paths if os.path.isfile(path)]
+def _endpoints(
+    before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any]], ring: dict[str, Any], seconds: float
+) -> dict[str, Endpoint]:
+    """What was asked of each endpoint meanwhile. If only the ring took the times, there is but one."""
+    found = {}
+    for name, now in after.items():
+        then = before.get(name, {})
+        more = {key: now[key] - then.get(key, 0) for key in ("requests", "retries", "errors", "bytes")}
+        times = ring["latency_histogram"]
+        if "latency" in now:
+            past = then.get("latency", [0] * len(now["latency"]))
+            times = [a - b for a, b in zip(now["latency"], past, strict=True)]
+        rate = more["bytes"] / seconds / 1e9
+        found[name] = Endpoint(**more, gb_per_second=rate, latency=Quantiles.of_latencies(times))
     return found
 
 

@@ -8,34 +8,31 @@ import os
 import threading
 import time
 import warnings
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .. import _core
-from .._limits import cpu_count, memory_limit
-from .._log import log_fallbacks
-from .._typing import Fields, Values
-from ..config import Config
+from .._limits import cpu_count
+from .._typing import Values
+from ..config import Config, folder_of, is_remote
 from ..errors import ConfigError, DataError, SampleError
 from ..formats import Format, format_named
 from ..formats.packing import Packing
-from ..formats.writing import Writer, holds, remove_dead, sync_folder, typed_errors
+from ..formats.writing import Writer
 from ..pipeline import Dataset
-from ..pipeline.batch import whole_batch
 from ..pipeline.dataset import DLIO_SAMPLE_AXIS, SPLITS
-from ..storage.files import list_folder
 from ..storage.local import Address, local_path
-from ..storage.memory import shared_pool
 from .bar import Bar
 from .crew import work_together
+from .feed import Feed
+from .place import Place, place_of
 from .plan import disk_of, require_room
 from .target import Options, Target, compare
 
-logger = logging.getLogger("dlio_fast")
+if TYPE_CHECKING:
+    from ..formats.object_writing import ObjectWriter
 
-READ_AHEAD = 256 << 20
+logger = logging.getLogger("dlio_fast")
 
 
 @dataclass(frozen=True)
@@ -73,6 +70,8 @@ def convert(
     target: Address,
     *,
     format: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    target_options: Mapping[str, Any] | None = None,
     source_format: str | None = None,
     config: Config | None = None,
     fields: Sequence[str] | None = None,
@@ -101,9 +100,13 @@ def convert(
         What :meth:`Dataset.from_files` takes. A folder that has ``train`` or ``valid`` in it is taken for one
         of DLIO's: these are converted to folders of the same names.
     target : str or path-like
-        A folder; ``direct://`` writes past the page cache.
+        A folder, local or of a store; ``direct://`` writes past the page cache.
     format : str, optional
         Default: the source's.
+    storage_options : mapping, optional
+        For the store of the source, and of the target unless `target_options` are given.
+    target_options : mapping, optional
+        For the store of the target.
     source_format : str, optional
         Default: by the first file's suffix.
     config : Config, optional
@@ -149,23 +152,29 @@ def convert(
     for name, value in {"files": files, "samples_per_file": samples_per_file, "threads": threads}.items():
         if value is not None and value < 1:
             raise ValueError(f"{name} = {value} must be at least 1")
-    folder, direct = local_path(target)
-    folder = os.path.normpath(folder)
+    own = storage_options if target_options is None else target_options
+    place = place_of(target, own, what="the target")
+    folder = place.folder
     started = time.perf_counter()
-    sources = list(_sources(source, source_format, config, fields, sample_axis))
+    place.check()
+    sources = list(_sources(source, source_format, config, fields, sample_axis, storage_options))
     to = format_named(format) if format else next(iter(sources))[1].format
     packing = Packing(compression=compression, level=level, align=align, lossy=lossy)
     options = Options(to, files, samples_per_file, flatten, packing)
     targets = [Target(dataset, folder, split, options) for split, dataset in sources]
     for one in targets:
-        _check_folders(one)
+        _check_folders(one, place)
     threads = threads or min(cpu_count(), max(1, sum(map(len, targets))))
-    writer = Writer(direct=direct, sync=sync)
-    runs = [_Run(one, writer, threads, verify) for one in targets]
-    _check_room(runs, folder, threads)
+    if place.store:
+        largest = max((one.packer.nbytes() for one in targets if len(one)), default=0)
+        threads = min(threads, place.threads(largest))
+    writer = place.writer(sync)
+    runs = [_Run(one, place, writer, threads, verify) for one in targets]
+    if not place.store:
+        _check_room(runs, folder, threads)
     for run, (split, _) in zip(runs, sources, strict=True):
         run.execute(progress, f"convert {split}".strip())
-        _warn_of_others(run.target)
+        _warn_of_others(run.target, place)
     reason = next((run.fallback_reason for run in runs if run.fallback_reason), None)
     written = sum(run.files for run in runs)
     return ConvertResult(
@@ -178,7 +187,7 @@ def convert(
         seconds=time.perf_counter() - started,
         threads=threads,
         verified=verify,
-        direct=direct and written > 0 and reason is None,
+        direct=place.direct and written > 0 and reason is None,
         fallback_reason=reason,
     )
 
@@ -189,6 +198,7 @@ def _sources(
     config: Config | None,
     fields: Sequence[str] | None,
     sample_axis: int | None,
+    storage_options: Mapping[str, Any] | None,
 ) -> Iterator[tuple[str, Dataset]]:
     """Yield the data sets to be converted, each with the folder below the target that it goes to."""
     reader: str | Format | None = format
@@ -196,14 +206,15 @@ def _sources(
         reader = format_named(format or config.dataset.format).configured(config)
     splits = []
     if isinstance(source, (str, bytes, os.PathLike)):
-        path, _ = local_path(source)
-        splits = [split for split in SPLITS if os.path.isdir(os.path.join(path, split))]
+        splits = [split for split in SPLITS if _is_folder(source, split, storage_options)]
     dlio = bool(splits) or config is not None
     axis = DLIO_SAMPLE_AXIS if sample_axis is None and dlio else sample_axis
     found = 0
     for split in splits or [""]:
-        files = f"{os.fsdecode(os.fspath(source)).rstrip('/')}/{split}" if split else source  # type: ignore[arg-type]
-        dataset = Dataset.from_files(files, format=reader, fields=fields, sample_axis=axis)
+        files = f"{folder_of(os.fsdecode(os.fspath(source)))}/{split}" if split else source  # type: ignore[arg-type]
+        dataset = Dataset.from_files(
+            files, format=reader, fields=fields, sample_axis=axis, storage_options=storage_options
+        )
         if len(dataset.files):
             found += 1
             yield split, dataset
@@ -211,11 +222,25 @@ def _sources(
         raise ConfigError(f"{source}: there are no files to convert")
 
 
-def _check_folders(target: Target) -> None:
+def _is_folder(source: Address, split: str, storage_options: Mapping[str, Any] | None) -> bool:
+    """Tell whether a data set has a folder of that name in it."""
+    text = os.fsdecode(os.fspath(source))
+    if not is_remote(text):
+        return os.path.isdir(os.path.join(local_path(text)[0], split))
+    from ..storage.remote import has_folder, remote_store  # with fsspec and all
+
+    return has_folder(remote_store(text, storage_options), f"{folder_of(text)}/{split}")
+
+
+def _check_folders(target: Target, place: Place) -> None:
     """Refuse to write to where the source's files lie."""
-    ours = {os.path.realpath(folder) for folder in target.folders()}
     theirs = {os.path.dirname(path) for path in target.dataset.files}
-    if any(os.path.realpath(folder) in ours for folder in theirs):
+    if place.store or target.dataset.files.store:
+        clash = not theirs.isdisjoint(target.folders())
+    else:
+        ours = {os.path.realpath(folder) for folder in target.folders()}
+        clash = any(os.path.realpath(folder) in ours for folder in theirs)
+    if clash:
         raise ConfigError(f"{target.folder}: the files to convert lie there: convert to another folder")
 
 
@@ -233,11 +258,11 @@ def _check_room(runs: Sequence[_Run], folder: str, threads: int) -> None:
     require_room(disk, needed, f"the converted data set of {sum(len(r.target) for r in runs)} files", folder)
 
 
-def _warn_of_others(target: Target) -> None:
+def _warn_of_others(target: Target, place: Place) -> None:
     if not len(target):
         return
     suffixes = target.format.suffixes
-    there = list_folder(target.folder, suffixes)
+    there = place.listed(target.folder, suffixes)
     if len(there) != len(target):
         warnings.warn(
             f"{target.folder}: a reader finds {len(there)} files there, {len(target)} are of this conversion",
@@ -248,8 +273,11 @@ def _warn_of_others(target: Target) -> None:
 class _Run:
     """Several threads that convert the files of one split, each taking the next one."""
 
-    def __init__(self, target: Target, writer: Writer, threads: int, verify: bool):
+    def __init__(
+        self, target: Target, place: Place, writer: Writer | ObjectWriter, threads: int, verify: bool
+    ):
         self.target = target
+        self.place = place
         self.writer = writer
         self.threads = threads
         self.verify = verify
@@ -257,18 +285,17 @@ class _Run:
         self.fallback_reason: str | None = None
         self._progress = 0
         self._lock = threading.Lock()
-        self._feed: _Feed | None = None
+        self._feed: Feed | None = None
 
     def execute(self, progress: bool | None, what: str) -> None:
         """Convert all files; stops within a moment of an error or Ctrl-C, and raises it."""
         target = self.target
+        self.place.make_folders(target.folders())
         for folder in target.folders():
-            with typed_errors("the folder cannot be created", folder):
-                os.makedirs(folder, exist_ok=True)
-            remove_dead(folder, target.format.suffixes[0])
+            self.place.remove_dead(folder, target.format.suffixes[0])
         total = target.samples * target.sample_nbytes
         bar = Bar(total=total, desc=what, unit="B", unit_scale=True, show=progress)
-        feed = self._feed = _Feed(target, self.threads)
+        feed = self._feed = Feed(target, self.threads)
         try:
             work_together(
                 self._work,
@@ -282,8 +309,7 @@ class _Run:
             self.writer.cancel()
             raise
         if self.writer.sync:
-            for folder in target.folders():
-                sync_folder(folder)
+            self.place.sync_folders(target.folders())
 
     def _work(self) -> None:
         assert self._feed is not None
@@ -308,9 +334,10 @@ class _Run:
         """Write a file and its index files; None: they are there already."""
         target, path = self.target, self.target.path(index)
         companions = target.companions(index, samples)
-        if os.path.exists(path):
+        if self.place.exists(path):
             image = io.BytesIO()
             target.packer.pack(samples, image)
+            holds = self.place.holds
             if holds(path, image.getbuffer()) and all(holds(*one) for one in companions.items()):
                 return None
         for name, data in companions.items():
@@ -320,9 +347,15 @@ class _Run:
     def _verify(self, index: int, samples: Mapping[str, Values]) -> None:
         """Read a file back and compare; one that differs is removed."""
         target, path = self.target, self.target.path(index)
-        address = f"direct://{path}" if self.writer.direct else path
+        address: Address = f"direct://{path}" if self.writer.direct else path
+        store = self.place.store
+        options = store.settings.source.explicit if store else None
         dataset = Dataset.from_files(
-            [address], format=target.format, fields=list(samples), sample_axis=target.sample_axis
+            [address],
+            format=target.format,
+            fields=list(samples),
+            sample_axis=target.sample_axis,
+            storage_options=options,
         )
         try:
             if len(dataset) != target.per_file:
@@ -331,47 +364,7 @@ class _Run:
                 )
             compare(path, samples, dataset.batch(range(len(dataset))), exact=target.packer.exact)
         except DataError:
-            os.unlink(path)
+            self.place.remove(path)
             raise
         finally:
             dataset.close()
-
-
-class _Feed:
-    """The samples of each file of a target, read ahead; threads take turns."""
-
-    def __init__(self, target: Target, threads: int):
-        dataset = target.dataset
-        self._target, self._spec = target, dataset.spec
-        batch = target.per_file * target.sample_nbytes
-        budget = max(min(READ_AHEAD, memory_limit() // 8), 2 * (batch + dataset.spec.scratch_bytes))
-        cache = budget // 2 if dataset.spec.samples > target.per_file else 0
-        self._plan = dataset.plan(cache_bytes=cache)
-        self._ring = _core.Ring(dataset.files.threads, budget, shared_pool(), cache)
-        self._ahead = threads + 1
-        self._asked: deque[int] = deque()
-        self._next = 0
-        self._closed = False
-        self._lock = threading.Lock()  # never held by close(): it ends the wait of who holds it
-
-    def take(self) -> tuple[int, Fields] | None:
-        """Return the next file's number and samples; None: there are no more."""
-        with self._lock:
-            if self._closed:
-                return None
-            while self._next < len(self._target) and len(self._asked) < self._ahead:
-                if not self._ring.submit_batch(self._plan, self._target.ids(self._next)):
-                    break
-                self._asked.append(self._next)
-                self._next += 1
-            if not self._asked:
-                return None
-            index = self._asked.popleft()
-            return index, whole_batch(self._ring.next_batch(self._plan), self._spec)
-
-    def close(self) -> None:
-        """Make :meth:`take` return or raise at once, in all threads."""
-        if not self._closed:
-            self._closed = True
-            self._ring.close()
-            log_fallbacks(self._ring.stats())

@@ -60,8 +60,8 @@ def generate(
     """Generate a configuration's data set.
 
     A file is written under a temporary name and renamed, an object uploaded whole: what has its final name is
-    complete, however the run ended. What a dead run left unfinished is removed. Files of the data set that are there already are
-    replaced, one by one; files that are not part of it stay, with a warning.
+    complete, however the run ended. What a dead run left unfinished is removed. Files of the data set that
+    are there already are replaced, one by one; files that are not part of it stay, with a warning.
 
     Parameters
     ----------

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import closing
+from typing import Any
 
 from .. import _core
 from ..errors import NotRegularFileError
 from ..formats import Format, format_named, suffixes
 from ..formats.describing import FileInfo, MemberInfo
-from ..storage.local import Address, local_path
+from ..storage.local import Address, locate, store_of
 from ..storage.memory import shared_pool
 
 __all__ = ["FileInfo", "MemberInfo", "inspect_file"]
 
 
-def inspect_file(path: Address, *, format: str | Format | None = None, verify: bool = True) -> FileInfo:
+def inspect_file(
+    path: Address,
+    *,
+    format: str | Format | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    verify: bool = True,
+) -> FileInfo:
     """Describe a file.
 
     Parameters
     ----------
     path : str or path-like
-        A plain path, ``file://`` or ``direct://``.
+        A plain path, ``file://``, ``direct://``, or an object: ``s3://``, ``az://`` and what fsspec knows.
     format : str or Format, optional
         Default: as the suffix says; whether NPZ or NPY, as the first bytes say.
+    storage_options : mapping, optional
+        For the store, in s3fs's or adlfs's own names.
     verify : bool
         Read everything, and check what checksums there are; else headers alone are read.
 
@@ -36,8 +46,14 @@ def inspect_file(path: Address, *, format: str | Format | None = None, verify: b
     DlioFastOSError
         It cannot be opened or read.
     """
-    local, direct = local_path(path)
-    if os.path.isdir(local):
+    local, direct = locate(path, storage_options)
+    store = store_of(local)
+    if store is not None:
+        store.filesystem()  # which may not be installed
+        store.check()
+        if local.endswith("/"):
+            raise NotRegularFileError(f"{local}: is no object", local)
+    elif os.path.isdir(local):
         raise NotRegularFileError(
             f"{local}: is a folder; name files in it, such as {os.path.join(local, '*.npz')} "
             "(`dlio-fast bench` reads folders)", local,

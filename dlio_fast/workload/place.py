@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from .._limits import default_threads, memory_limit
-from ..config import backend_of, is_remote, split_address
+from ..config import backend_of, folder_of, is_remote, split_address
 from ..config.data import StorageSection
 from ..errors import ConfigError, FileChangedError
 from ..formats.writing import Writer, holds, remove_dead, sync_folder, typed_errors
@@ -43,36 +43,47 @@ class Place(Protocol):
 
     def check(self) -> None:
         """Raise what is wrong with the store, before any work begins."""
+        ...
 
     def writer(self, sync: bool) -> Writer | ObjectWriter:
         """What writes files."""
+        ...
 
     def threads(self, file_nbytes: float) -> int:
         """How many files to write at once, by default; of a store, at most."""
+        ...
 
     def make_folders(self, folders: Iterable[str]) -> None:
         """Create them, where such a place has folders."""
+        ...
 
     def sync_folders(self, folders: Iterable[str]) -> None:
         """Bring the names in them to the device."""
+        ...
 
     def exists(self, path: str) -> bool:
         """Tell whether something has that name."""
+        ...
 
     def holds(self, path: str, data: bytes | memoryview) -> bool:
         """Tell whether a file has these contents."""
+        ...
 
     def matches(self, path: str, test: Callable[[IO[bytes]], bool]) -> bool:
         """Tell whether there is a file, and whether it passes a test."""
+        ...
 
     def remove(self, path: str) -> None:
         """Remove a file."""
+        ...
 
     def remove_dead(self, folder: str, suffix: str) -> None:
         """Remove what dead runs left unfinished of files with that suffix."""
+        ...
 
     def listed(self, folder: str, suffixes: Iterable[str]) -> FileList:
         """The data files of a folder, as a reader finds them."""
+        ...
 
 
 def place_of(
@@ -93,7 +104,7 @@ def place_of(
     if is_remote(text):
         from ..storage.remote import remote_store  # with fsspec and all
 
-        return StorePlace(text.rstrip("/"), remote_store(text, storage_options, storage))
+        return StorePlace(folder_of(text), remote_store(text, storage_options, storage).uncached())
     scheme, path = split_address(text)
     if not path:
         raise ConfigError(f"{what}: {text!r} names no folder")
@@ -103,7 +114,7 @@ def place_of(
 class LocalPlace:
     """A folder of a local file system."""
 
-    store = None
+    store: RemoteStore | None = None
 
     def __init__(self, folder: str, direct: bool = False):
         self.folder = folder
@@ -161,16 +172,18 @@ class StorePlace:
 
     def __init__(self, folder: str, store: RemoteStore):
         self.folder = folder
-        self.store = store
+        self.store: RemoteStore | None = store
+        self._store = store
 
     def check(self) -> None:
-        self.store.check()
+        self._store.filesystem()  # which may not be installed
+        self._store.check()
 
     def writer(self, sync: bool) -> ObjectWriter:
         """What is written is safe once the store has answered: `sync` asks for nothing more."""
         from ..formats.object_writing import ObjectWriter
 
-        return ObjectWriter(self.store)
+        return ObjectWriter(self._store)
 
     def threads(self, file_nbytes: float) -> int:
         from ..formats.object_writing import FILE_BYTES
@@ -180,19 +193,19 @@ class StorePlace:
 
     def make_folders(self, folders: Iterable[str]) -> None:
         """Object stores need none; other file systems of fsspec's may."""
-        if self.store.settings.backend in ("s3", "az"):
+        if self._store.settings.backend in ("s3", "az"):
             return
         from ..storage.store_errors import translated
 
         for folder in folders:
             with translated(folder):
-                self.store.filesystem().makedirs(folder, exist_ok=True)
+                self._store.filesystem().makedirs(folder, exist_ok=True)
 
     def sync_folders(self, folders: Iterable[str]) -> None:
         pass
 
     def exists(self, path: str) -> bool:
-        return self.store.size_of(path) is not None
+        return self._store.size_of(path) is not None
 
     def holds(self, path: str, data: bytes | memoryview) -> bool:
         view = memoryview(data)
@@ -200,24 +213,24 @@ class StorePlace:
 
     def matches(self, path: str, test: Callable[[IO[bytes]], bool]) -> bool:
         try:
-            with _opened(self.store.path(path)) as file:
+            with _opened(self._store.path(path)) as file:
                 return test(file)
         except (FileNotFoundError, FileChangedError):
             return False
 
     def remove(self, path: str) -> None:
-        self.store.remove(path)
+        self._store.remove(path)
 
     def remove_dead(self, folder: str, suffix: str) -> None:
         from ..storage.uploading import abort_uploads
 
         name = re.compile(rf".+{re.escape(suffix)}")
-        abort_uploads(self.store, f"{folder}/", lambda path: bool(name.fullmatch(path)))
+        abort_uploads(self._store, f"{folder}/", lambda path: bool(name.fullmatch(path)))
 
     def listed(self, folder: str, suffixes: Iterable[str]) -> FileList:
         from ..storage.remote import list_folder_of
 
-        return list_folder_of(self.store, folder, suffixes) or FileList(b"", [])
+        return list_folder_of(self._store, folder, suffixes) or FileList(b"", [])
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.random import default_rng  # now, as importing it may swallow a Ctrl-C
 
-from ..config import Config, TimeSpec
+from ..config import Config, TimeSpec, is_remote
 from ..errors import ConfigError, DlioFastFileNotFoundError
 from ..storage.local import local_path
 from .bar import Bar
@@ -148,6 +148,9 @@ def check_runnable(cfg: Config) -> list[str]:
         "pytorch_config.num_workers: the loader reads ahead on threads of its own, without workers": bool(
             cfg.framework == "pytorch" and cfg.framework_options("pytorch").get("num_workers")
         ),
+        "reader.odirect: objects of a store have no page cache to go past": bool(
+            reader.odirect and is_remote(cfg.data_address)
+        ),
         "reader.read_type memory: every epoch reads from storage again": reader.read_type == "memory",
         f"reader.data_loader {reader.data_loader}: the loader of framework {cfg.framework} is used instead":
             reader.data_loader not in ("pytorch", "tensorflow", "jax", "none"),
@@ -208,6 +211,10 @@ def run(
         Reading or writing failed.
     """
     notes = check_runnable(cfg)
+    if is_remote(cfg.data_address):
+        from ..storage.remote import remote_store  # with fsspec and all
+
+        remote_store(cfg.data_address, None, cfg.storage).check()
     sources: dict[str, Source] = {}
     options = {"threads": threads, "prefetch_bytes": prefetch_bytes, "verify": verify}
     result = RunResult({"au_threshold": cfg.metric.au}, notes)
@@ -249,7 +256,7 @@ class _Trainer:
     def check(self) -> None:
         """Raise where there is nothing to train or to evaluate on."""
         address = self.cfg.data_address
-        there = os.path.isdir(local_path(address)[0])
+        there = is_remote(address) or os.path.isdir(local_path(address)[0])
         for kind, source in self.sources.items():
             what = "training" if kind == "train" else "evaluation"
             if not there or not len(source.dataset.files):
@@ -265,12 +272,14 @@ class _Trainer:
     def settings(self) -> dict[str, Any]:
         """Return what the run does with which settings."""
         cfg, source = self.cfg, self.sources["train"]
-        stats = source.stats()
+        stats, store = source.stats(), source.dataset.files.store
         return {
             "config": cfg.source,
             "framework": cfg.framework,
             "data_folder": cfg.data_address,
-            "in_memory": memory_filesystem(source.dataset.files),
+            "store": store.address.prefix if store else None,
+            "road": store.road if store else None,
+            "in_memory": None if store else memory_filesystem(source.dataset.files),
             "drop_caches": self.drop,
             "format": source.dataset.format.name,
             "files": len(source.dataset.files),
@@ -305,8 +314,9 @@ class _Trainer:
 
     def _phase(self, kind: str, epoch: int, duration: TimeSpec, limit: int | None) -> Phase:
         source, metric = self.sources[kind], self.cfg.output.metric
-        how = drop_caches(source.dataset.files) if self.drop else None
-        resident = resident_fraction(source.dataset.files)
+        files = source.dataset.files
+        how = drop_caches(files) if self.drop and not files.store else None
+        resident = None if files.store else resident_fraction(files)
         before = source.stats()["bytes_read"]
         steps, seconds = self._steps(source, kind, epoch, duration, limit)
         nbytes = source.stats()["bytes_read"] - before

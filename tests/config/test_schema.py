@@ -320,6 +320,11 @@ def test_schemes_have_one_spelling():
             "s3://b/x",
         ),
         ({"dataset": {"data_folder": "x"}, "storage": {"storage_root": "az://box"}}, "az://box/x"),
+        (
+            {"dataset": {"data_folder": "./x"}, "storage": {"storage_type": "s3", "storage_root": "s3://b"}},
+            "s3://b/x",
+        ),
+        ({"dataset": {"data_folder": "/x"}, "storage": {"storage_root": "s3://b/in/"}}, "s3://b/in/x"),
         ({"dataset": {"data_folder": "direct://./data/quickstart"}}, "direct://./data/quickstart"),
     ],
 )

@@ -69,7 +69,9 @@ def test_encoded_files_have_the_same_bytes_whoever_writes_them(tmp_path, address
     assert tree(tmp_path / "two") == tree(tmp_path / "one")
     data = (tmp_path / "one/train/1/img_1_of_3.hdf5_opt").read_bytes()
     assert data[:8] == (1).to_bytes(8, "little")
-    assert b"".join(map(bytes, FilePlan(cfg, LocalPlace("")).generator.payload(1))) == zlib.decompress(data[8:])
+    assert b"".join(map(bytes, FilePlan(cfg, LocalPlace("")).generator.payload(1))) == zlib.decompress(
+        data[8:]
+    )
 
 
 def test_index_files_lie_where_the_format_says(tmp_path):
