@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from .. import _core
 from ..errors import ClosedError
-from ..storage.uploading import MOST_PARTS, PART, WHOLE, put_object, put_parts
+from ..storage.uploading import MOST_PARTS, PART, PARTS_AT_ONCE, WHOLE, put_object, put_parts
 from .layout import FileLayout
 from .writing import full_disk, typed_errors
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ..storage.remote import RemoteStore
 
 PIECE = 1 << 20
-FILE_BYTES = WHOLE + PIECE
-"""Memory that a file takes at most while it is written, what the store's client copies aside."""
+CLIENT_COPIES = 3
+"""How often s3fs and adlfs have a request's bytes in memory: theirs, aiohttp's, and the socket's."""
 
 
 class ObjectWriter:
@@ -126,6 +126,13 @@ class ObjectWriter:
             self._own.memory = bytearray(nbytes)
         memory: bytearray = self._own.memory
         return memory
+
+
+def memory_of(store: RemoteStore, nbytes: float) -> float:
+    """Return the bytes of memory that a file of that many bytes takes while it is written."""
+    if nbytes > WHOLE:
+        return (1 + CLIENT_COPIES * PARTS_AT_ONCE) * max(PART, nbytes / MOST_PARTS)
+    return nbytes * (1 if hasattr(store.core(), "put") else CLIENT_COPIES)
 
 
 class _Fill:

@@ -29,6 +29,8 @@ PARTS_AT_ONCE = 3
 """Parts of one object that are under way, beside the one that is being made."""
 MOST_PARTS = 9000
 """S3 takes 10000, Azure 50000."""
+PARTS_SECONDS = 5.0
+"""How long an upload that is to be aborted waits for its parts."""
 ABORT_SECONDS = 20.0
 """How long the store may take to drop an unfinished upload."""
 
@@ -154,7 +156,7 @@ class _AsyncUpload:
     def send(self, data: Any) -> None:
         """Begin to send a part; waits where enough are under way."""
         while len(self._running) >= PARTS_AT_ONCE:
-            _waited(self._running[0], self.address, self.cancelled)
+            _waited(self._running[0], self.address, self.cancelled, stop=False)
             self._running.popleft()
         self.count += 1
         self._running.append(_started(self.fs, self._part(self.count, data)))
@@ -162,13 +164,13 @@ class _AsyncUpload:
     def complete(self) -> None:
         """Wait for all parts, and make an object of them."""
         while self._running:
-            _waited(self._running[0], self.address, self.cancelled)
+            _waited(self._running[0], self.address, self.cancelled, stop=False)
             self._running.popleft()
         _waited(_started(self.fs, self._complete()), self.address, lambda: False)
 
     def abort(self) -> None:
-        """Stop the parts first: one that arrives after the abortion would stay."""
-        for running in self._running:
+        """Let the parts end first: the store would keep one that it finishes after the abortion."""
+        for running in wait(self._running, PARTS_SECONDS).not_done:
             running.cancel()
         wait(self._running, ABORT_SECONDS)
         if self.begun:
@@ -266,8 +268,10 @@ def _started(fs: Any, work: Coroutine[Any, Any, Any]) -> Future[Any]:
     return asyncio.run_coroutine_threadsafe(work, fs.loop)
 
 
-def _waited(future: Future[Any], address: str, cancelled: Cancelled = lambda: False) -> Any:
-    """What the work returns; the clients' own time limits end it."""
+def _waited(
+    future: Future[Any], address: str, cancelled: Cancelled = lambda: False, *, stop: bool = True
+) -> Any:
+    """What the work returns; the clients' own time limits end it. `stop` it when it is cancelled."""
     with translated(address):
         while True:
             try:
@@ -276,7 +280,8 @@ def _waited(future: Future[Any], address: str, cancelled: Cancelled = lambda: Fa
                 if future.done():
                     raise
             if cancelled():
-                future.cancel()
+                if stop:
+                    future.cancel()
                 raise ClosedError(f"{address}: writing was cancelled")
 
 

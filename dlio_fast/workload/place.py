@@ -186,10 +186,10 @@ class StorePlace:
         return ObjectWriter(self._store)
 
     def threads(self, file_nbytes: float) -> int:
-        from ..formats.object_writing import FILE_BYTES
+        from ..formats.object_writing import memory_of
 
-        budget = min(IN_FLIGHT, memory_limit() // 8)
-        return max(1, min(default_threads(False, True), int(budget / max(1.0, min(file_nbytes, FILE_BYTES)))))
+        budget, each = min(IN_FLIGHT, memory_limit() // 8), memory_of(self._store, file_nbytes)
+        return max(1, min(default_threads(False, True), int(budget / max(1.0, each))))
 
     def make_folders(self, folders: Iterable[str]) -> None:
         """Object stores need none; other file systems of fsspec's may."""
