@@ -27,7 +27,8 @@ def configuration(**dataset):
     return df.load_config(
         {
             "dataset": {
-                "format": "npz", "num_files_train": 5, "num_files_eval": 2, "record_length_bytes": 30_000, **dataset
+                "format": "npz", "num_files_train": 5, "num_files_eval": 2, "record_length_bytes": 30_000,
+                **dataset,
             }
         }
     )  # fmt: skip
