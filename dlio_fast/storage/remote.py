@@ -238,8 +238,11 @@ def _forget_inherited() -> None:
     global _lock
     _lock = threading.Lock()
     for store in list(_stores.values()):
-        if store._core is not None and isinstance(store._core[1], _core.HttpStore):
-            store._core[1].abandon()
+        core = None if store._core is None else store._core[1]
+        if isinstance(core, _core.DiskCacheStore):
+            core = core.inner
+        if isinstance(core, _core.HttpStore):
+            core.abandon()
         store._forget()
 
 

@@ -108,6 +108,12 @@ def folders(tmp_path_factory):
     return of
 
 
+@pytest.fixture
+def cache(tmp_path):
+    """A folder for the disk cache, which is not there yet."""
+    return tmp_path / "cache"
+
+
 @pytest.fixture(autouse=True)
 def _settings_of_nobody(monkeypatch, tmp_path_factory):
     """Neither the variables nor the files that a user has for stores and proxies reach a test."""
