@@ -109,7 +109,8 @@ static int silent(dlf_exchange *x, uint64_t now)
 		return -EAGAIN;
 	return broken(x, DLF_TRANSIENT, -ETIMEDOUT,
 		      x->state == BODY ? "the store stopped sending"
-				       : "the store does not answer");
+				       : "the store does not answer; check the "
+					 "endpoint and the network");
 }
 
 static int cut(dlf_exchange *x, ssize_t n)

@@ -184,6 +184,9 @@ static int again(dlf_fetch *fetch, dlf_io *io, uint64_t now)
 	}
 	int rc = dlf_retry_again(&fetch->retry, fetch->http, fetch->secret,
 				 &fetch->x.failure, now);
+	/* That a server closes what is idle is no failure. */
+	if (!rc && fetch->x.failure.kind != DLF_STALE)
+		io->stats.retries++;
 	close_exchange(fetch, io, now);
 	return rc;
 }

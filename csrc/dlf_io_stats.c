@@ -10,6 +10,7 @@ void dlf_io_stats_add(dlf_io_stats *sum, const dlf_io_stats *more)
 	sum->staged_bytes += more->staged_bytes;
 	sum->reads += more->reads;
 	sum->files += more->files;
+	sum->retries += more->retries;
 	sum->fallbacks += more->fallbacks;
 	sum->core_samples += more->core_samples;
 	sum->maker_samples += more->maker_samples;

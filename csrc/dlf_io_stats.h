@@ -18,6 +18,7 @@ typedef struct dlf_io_stats {
 	uint64_t staged_bytes; /* of these, through a staging block */
 	uint64_t reads;        /* system calls that returned bytes */
 	uint64_t files;        /* opened */
+	uint64_t retries;      /* requests to a store made again after a failure */
 	uint64_t fallbacks;    /* files that O_DIRECT was refused for */
 	const char *fallback_reason; /* of the last such; NULL: none */
 	int fallback_errno;

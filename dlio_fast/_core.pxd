@@ -100,6 +100,7 @@ cdef extern from "dlf_file.h" nogil:
         uint64_t staged_bytes
         uint64_t reads
         uint64_t files
+        uint64_t retries
         uint64_t fallbacks
         const char *fallback_reason
         int fallback_errno

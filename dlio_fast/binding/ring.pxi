@@ -335,6 +335,7 @@ cdef dict ring_stats(const dlf_ring_stats *stats, const dlf_cache_stats *cache):
         "staged_bytes": stats.io.staged_bytes,
         "reads": stats.io.reads,
         "files": stats.io.files,
+        "retries": stats.io.retries,
         "fallbacks": stats.io.fallbacks,
         "core_samples": stats.io.core_samples,
         "library_samples": stats.io.maker_samples,

@@ -27,10 +27,11 @@ cdef class CallbackStore(Store):
     Parameters
     ----------
     source : object
-        ``source.open(address) -> (size, version)``, with version 0 where the store has none, and
+        ``source.open(address, cancelled) -> (size, version)``, with version 0 where the store has none, and
         ``source.read(address, offset, length, version, cancelled) -> bytes-like`` of exactly that length, both
-        called by the ring's threads; ``cancelled()`` tells that nobody wants it any more. What they raise is
-        to be an OSError or one of dlio_fast's own errors.
+        called by the ring's threads; ``cancelled()`` tells that nobody wants it any more, and
+        ``cancelled.count_retry()`` counts a request that is made again. What they raise is to be an OSError or
+        one of dlio_fast's own errors.
     """
 
     cdef Callbacks callbacks
@@ -51,16 +52,22 @@ cdef class Cancelled:
     def __call__(self):
         return self.io == NULL or dlf_io_cancelled(self.io) != 0
 
+    def count_retry(self):
+        if self.io != NULL:
+            self.io.stats.retries += 1
+
 
 cdef int callback_open(dlf_store *store, dlf_io *io, const char *address, const dlf_hint *hint, dlf_object **out,
                        dlf_fault *fault) noexcept with gil:
     cdef CallbackStore owner = <CallbackStore> (<Callbacks *> store).owner
     cdef CalledObject *opened
+    cdef Cancelled cancelled = Cancelled.__new__(Cancelled)
+    cancelled.io = io
     try:
         name = _os.fsdecode(<bytes> address)
         size, version = hint.size, hint.version
         if hint.size == <uint64_t> -1:
-            size, version = owner.source.open(name)
+            size, version = owner.source.open(name, cancelled)
         opened = <CalledObject *> calloc(1, sizeof(CalledObject))
         if opened == NULL:
             return dlf_fail(fault, -ENOMEM, 0, "out of memory")
@@ -73,6 +80,8 @@ cdef int callback_open(dlf_store *store, dlf_io *io, const char *address, const 
         return 0
     except BaseException as error:
         return callback_failed(error, 0, "cannot be opened", fault)
+    finally:
+        cancelled.io = NULL
 
 
 cdef int callback_read(dlf_object *opened, dlf_io *io, uint64_t offset, void *dst, size_t length,

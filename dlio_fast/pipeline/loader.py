@@ -317,7 +317,7 @@ class Loader:
         """Settings in force, and counters summed over all passes.
 
         ``bytes_read`` (from storage, headers included), ``direct_bytes``, ``reads`` (system calls), ``files``
-        opened, ``batches``, ``samples`` and ``skipped_samples`` delivered or left out, ``core_samples`` and
+        opened, ``retries`` of requests, ``batches``, ``samples`` and ``skipped_samples`` delivered or left out, ``core_samples`` and
         ``library_samples`` read by the core alone, or by a library in Python, ``cache_hits`` and
         ``cache_misses`` (files of many samples, at hand or not), ``disk_cache_hits`` and ``_misses`` (objects
         in `cache_dir`, or not), ``_bytes`` (of ``bytes_read``, from there) and ``_written``,

@@ -30,7 +30,7 @@ MAX_PENDING = 64
 """Batches in flight: more would not keep the threads any busier, and delay the first one."""
 
 COUNTERS = (
-    "bytes_read", "direct_bytes", "staged_bytes", "reads", "files", "fallbacks", "stall_seconds",
+    "bytes_read", "direct_bytes", "staged_bytes", "reads", "files", "retries", "fallbacks", "stall_seconds",
     "batches", "samples", "skipped_samples", "transform_seconds", "cache_hits", "cache_misses",
     "core_samples", "library_samples", "disk_cache_hits", "disk_cache_misses", "disk_cache_bytes",
     "disk_cache_written",

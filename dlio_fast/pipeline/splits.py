@@ -68,6 +68,8 @@ def _list_remote(
     from ..storage.remote import list_folder_of, remote_store  # with fsspec and all
 
     store = remote_store(folder, storage_options, storage)
+    if store.listings is None:
+        store.check()
     for name in (split, *SPLIT_FOLDERS):
         files = list_folder_of(store, f"{folder_of(folder)}/{name}", suffixes)
         if files is not None:

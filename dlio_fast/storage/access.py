@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 from .azure_settings import AzureSettings
-from .filesystems import new_filesystem, on_loop
+from .filesystems import new_filesystem
 from .s3_settings import S3Settings
 from .settings import Settings
 from .store_errors import translate_error
@@ -44,24 +43,31 @@ def check_access(settings: Settings, key: str | None = None) -> None:
         endpoints = settings.endpoints
     else:
         return  # other file systems know no cheap question in common
-    with ThreadPoolExecutor(len(endpoints)) as threads:
-        failures = list(threads.map(lambda endpoint: _check_endpoint(settings, endpoint, key), endpoints))
+    from fsspec.asyn import get_loop, sync
+
+    failures = sync(get_loop(), _check_all, settings, endpoints, key)
     if failures[0] is not None and None not in failures:
         raise failures[0] from None
 
 
-def _check_endpoint(
+async def _check_all(
+    settings: S3Settings | AzureSettings, endpoints: tuple[str, ...], key: str | None
+) -> list[BaseException | None]:
+    return await asyncio.gather(*(_check_endpoint(settings, endpoint, key) for endpoint in endpoints))
+
+
+async def _check_endpoint(
     settings: S3Settings | AzureSettings, endpoint: str, key: str | None
 ) -> BaseException | None:
     """What is wrong with an endpoint; None: nothing."""
     try:
         if isinstance(settings, AzureSettings):
             fs = new_filesystem(settings)
-            on_loop(fs, _in_time, _ask_azure(fs, settings, key))
+            await asyncio.wait_for(_ask_azure(fs, settings, key), TIME_LIMIT)
         else:
             settings = replace(settings, endpoints=(endpoint,))
             fs = new_filesystem(settings, config_kwargs=_impatient(settings))
-            on_loop(fs, _in_time, _ask_s3(fs, settings, key))
+            await asyncio.wait_for(_ask_s3(fs, settings, key), TIME_LIMIT)
     except Exception as error:
         return translate_error(error, settings.source.address, endpoint)
     return None
@@ -72,10 +78,6 @@ def _impatient(settings: S3Settings) -> dict[str, Any]:
     config["connect_timeout"] = min(config["connect_timeout"], 3)
     config["read_timeout"] = min(config["read_timeout"], 5)
     return {**config, "retries": {"total_max_attempts": 1}}
-
-
-async def _in_time(work: Any) -> None:
-    await asyncio.wait_for(work, TIME_LIMIT)
 
 
 async def _ask_s3(fs: Any, settings: S3Settings, key: str | None) -> None:

@@ -13,15 +13,16 @@ from urllib.parse import urlsplit
 from ..errors import ConfigError
 from .addresses import AZURE_SUFFIX, RemoteAddress
 from .options import CREDENTIALS, Options, as_bool, as_number, own_timeouts
+from .patience import Patience, patience_of, without_own
 from .s3_settings import checked_endpoint
 from .source import Source, proxied
 
 if TYPE_CHECKING:
     from .azure_credentials import AzureCredentials
 
-CONNECT_TIMEOUT = 20.0
-READ_TIMEOUT = 60.0
-"""The Azure SDK's defaults, in seconds."""
+CONNECT_TIMEOUT = 5.0
+READ_TIMEOUT = 15.0
+"""Seconds, as s3fs has them; the Azure SDK's 20 and 60 would leave no time to try again."""
 
 _VARIABLES = {
     "account_name": ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT"),
@@ -68,6 +69,7 @@ class AzureSettings:
         Seconds.
     plain_because : str
         Why only adlfs can read with these settings; empty where the C client can, too.
+    patience : Patience
     secrets : mapping
         ``account_key``, ``sas_token``, ``credential`` or the parts of a service principal.
     options : mapping
@@ -84,6 +86,7 @@ class AzureSettings:
     connect_timeout: float
     read_timeout: float
     plain_because: str
+    patience: Patience
     secrets: Mapping[str, Any] = field(repr=False, hash=False)
     options: Mapping[str, Any] = field(repr=False, hash=False)
     source: Source = field(repr=False, hash=False)
@@ -114,7 +117,7 @@ class AzureSettings:
             "credentials": None if self.auth == "anonymous" else self.credentials(),
             "ca_file": self.ca_file,
             "verify_tls": True,
-            **own_timeouts(self.options),
+            **self.patience.http_options(own_timeouts(self.options)),
         }
 
     def file_system_options(self, pool: int) -> Options:
@@ -138,6 +141,7 @@ class AzureSettings:
             elif self.auth == "sas":
                 parts.append(f"SharedAccessSignature={self.secrets['sas_token']}")
             own = {"connection_string": ";".join(parts)} | dict.fromkeys(("credential", "account_key"))
+        own |= {"connection_timeout": self.connect_timeout, "read_timeout": self.read_timeout}
         return {**self.options, **own, "account_name": self.account or None, "anon": self.auth == "anonymous"}
 
 
@@ -166,6 +170,7 @@ def azure_settings(address: RemoteAddress, options: Options, source: Source) -> 
         raise ConfigError("connection_string: AccountName is missing")
     if auth == "bearer" and endpoint.startswith("http://"):
         raise ConfigError(f"{endpoint}: a token is not sent without TLS; use https://")
+    patience = patience_of(options)
     kept = ("account_name", "account_host", *CREDENTIALS["az"])
     return AzureSettings(
         account=account,
@@ -176,9 +181,10 @@ def azure_settings(address: RemoteAddress, options: Options, source: Source) -> 
         ca_file=_default_ca_file(),
         connect_timeout=as_number(options.get("connection_timeout", CONNECT_TIMEOUT), "connection_timeout"),
         read_timeout=as_number(options.get("read_timeout", READ_TIMEOUT), "read_timeout"),
-        plain_because=_only_adlfs(options, endpoint),
+        plain_because=patience.without_http(_only_adlfs(options, endpoint)),
+        patience=patience,
         secrets=secrets,
-        options={name: value for name, value in options.items() if name not in kept},
+        options={name: value for name, value in without_own(options).items() if name not in kept},
         source=source,
     )
 

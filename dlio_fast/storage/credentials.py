@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from .azure_settings import AzureSettings
 
 SettingsT = TypeVar("SettingsT", bound="S3Settings | AzureSettings")
+
+RENEWED_BEFORE = 310.0
+"""Seconds before their end, within which credentials are asked for again as a matter of course: see
+csrc/dlf_secret.c."""
 
 ASK_AGAIN = 60.0
 """Seconds after which renewable credentials of unknown expiry are asked for again."""
@@ -33,6 +38,7 @@ class Provider(Generic[SettingsT]):
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._source: Any = None
+        self._lasts = 0.0
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._settings,)
@@ -76,10 +82,13 @@ class S3Credentials(Provider[S3Settings]):
             return _keys(options["key"], options["secret"], options.get("token"), None)
         if options.get("key") or options.get("secret"):
             raise self._missing("key and secret must be given together")
-        if self._source is None:
+        # Asked again although they last: the store takes them no more. They may have been replaced in ~/.aws.
+        if self._source is None or self._lasts > time.time() + RENEWED_BEFORE:
             self._source = self._look_up()
         frozen = self._source.get_frozen_credentials()  # renews them by itself, in time
-        return _keys(frozen.access_key, frozen.secret_key, frozen.token, _expiry(self._source))
+        expires = _expiry(self._source)
+        self._lasts = math.inf if expires is None else expires
+        return _keys(frozen.access_key, frozen.secret_key, frozen.token, expires)
 
     def _look_up(self) -> Any:
         session = self._settings.options.get("session") or botocore_session(self._settings.profile)

@@ -9,24 +9,33 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from .. import _core
 from ..errors import ClosedError, DlioFastTimeoutError, FileChangedError, StoreError
 from .azure_settings import AzureSettings
 from .filesystems import filesystem
+from .fsspec_ranges import range_reader
 from .s3_settings import S3Settings
 from .settings import Settings
 from .store_errors import translate_error
 
-ATTEMPTS = 4
-"""The file systems have retries of their own; these are for what they give up on."""
-PATIENCE = 60.0
-"""Seconds for one range, all attempts together."""
 LOOK_EVERY = 0.1
 """Seconds between two looks at whether anybody still wants it."""
+SLOWEST = 1 << 20
+"""Bytes a second: long ranges may take longer by as much, since no progress is seen from here."""
 
-Cancelled = Callable[[], bool]
+Result = TypeVar("Result")
+
+
+class Cancelled(Protocol):
+    """Tells whether who reads is to stop, and counts for it."""
+
+    def __call__(self) -> bool:
+        """Whether nobody wants it any more."""
+
+    def count_retry(self) -> None:
+        """A request is made again."""
 
 
 class FsspecSource:
@@ -44,16 +53,20 @@ class FsspecSource:
         self._fs = filesystem(settings)
         self._lock = threading.Lock()
         self._counted: dict[str, int] = dict.fromkeys(("requests", "retries", "errors", "bytes"), 0)
+        self._range = range_reader(settings, self._fs)
+        self._patience = settings.patience
 
-    def open(self, address: str) -> tuple[int, int]:
+    def open(self, address: str, cancelled: Cancelled) -> tuple[int, int]:
         """Size in bytes, and what stands for the ETag (0: there is none)."""
         path = self._path(address)
 
-        def ask() -> dict[str, Any]:
-            found: dict[str, Any] = self._fs.info(path)
-            return found
+        def ask(end: float) -> dict[str, Any]:
+            if self._range is None:
+                found: dict[str, Any] = self._fs.info(path)
+                return found
+            return self._on_loop(self._fs._info(path), address, cancelled, end)
 
-        info = self._trying(ask, address, lambda: False)
+        info = self._trying(ask, address, cancelled)
         if info["type"] == "directory" or info["size"] is None:
             raise StoreError(5, "is no object, or its size is not known", address)
         return int(info["size"]), version_of(info)
@@ -64,21 +77,23 @@ class FsspecSource:
         Raises
         ------
         FileChangedError
-            There are fewer.
+            There are fewer, or they are another version's.
         DlioFastOSError
             What the store says, or that it said nothing.
         """
         path = self._path(address)
 
-        def ask() -> bytes:
-            if not getattr(self._fs, "async_impl", False):
-                found: bytes = self._fs.cat_file(path, start=offset, end=offset + length)
-                return found
-            work = self._fs._cat_file(path, start=offset, end=offset + length)
-            return _awaited(asyncio.run_coroutine_threadsafe(work, self._fs.loop), address, cancelled)
+        def ask(end: float) -> tuple[bytes, str]:
+            if self._range is None:
+                return self._fs.cat_file(path, start=offset, end=offset + length), ""
+            return self._on_loop(self._range(path, offset, length), address, cancelled, end)
 
-        data: bytes = self._trying(ask, address, cancelled)
+        data, etag = self._trying(ask, address, cancelled, length / SLOWEST)
         self._count(bytes=len(data))
+        if version and etag and _core.etag_version(etag.encode()) != version:
+            raise FileChangedError(
+                "the object changed since it was listed or opened: another ETag", address, None, offset
+            )
         if len(data) != length:
             raise FileChangedError(
                 f"{len(data)} bytes came where {length} were asked for", address, None, offset + len(data)
@@ -98,23 +113,45 @@ class FsspecSource:
     def _path(self, address: str) -> str:
         return file_system_path(self._settings, self._fs, address, self._prefix)
 
-    def _trying(self, ask: Callable[[], Any], address: str, cancelled: Cancelled) -> Any:
-        end = time.monotonic() + PATIENCE
-        for attempt in range(1, ATTEMPTS + 1):
+    def _trying(
+        self, ask: Callable[[float], Result], address: str, cancelled: Cancelled, seconds: float = 0.0
+    ) -> Result:
+        """The file systems have retries of their own; these are for what they give up on."""
+        end = time.monotonic() + self._patience.retry_timeout + seconds
+        attempt = 1
+        while True:
             try:
                 self._count(requests=1, retries=int(attempt > 1))
-                return ask()
+                return ask(end)
             except ClosedError:
                 raise
             except Exception as error:
                 known = translate_error(error, address)
                 passing = isinstance(known, (StoreError, DlioFastTimeoutError, ConnectionError))
-                wait = random.uniform(0, 0.2 * 2**attempt)
-                if not passing or attempt == ATTEMPTS or time.monotonic() + wait > end:
+                wait = random.uniform(0, min(0.2 * 2**attempt, 5.0))
+                last = attempt >= self._patience.attempts or time.monotonic() + wait > end
+                if not passing or last:
                     self._count(errors=1)
                     raise known from None
-                _pause(wait, address, cancelled)
-        raise AssertionError("the last attempt returns or raises")
+            _pause(wait, address, cancelled)
+            cancelled.count_retry()
+            attempt += 1
+
+    def _on_loop(self, work: Any, address: str, cancelled: Cancelled, end: float) -> Any:
+        """What a coroutine returns, which runs on the file system's event loop."""
+        future: Future[Any] = asyncio.run_coroutine_threadsafe(work, self._fs.loop)
+        while True:
+            try:
+                return future.result(LOOK_EVERY)
+            except NotYet:
+                if future.done():
+                    raise  # the work's own
+                if cancelled():
+                    future.cancel()
+                    raise ClosedError(f"{address}: reading was cancelled") from None
+                if time.monotonic() > end:
+                    future.cancel()
+                    raise DlioFastTimeoutError(110, "no answer in time (retry_timeout)", address) from None
 
 
 def _pause(seconds: float, address: str, cancelled: Cancelled) -> None:
@@ -123,22 +160,6 @@ def _pause(seconds: float, address: str, cancelled: Cancelled) -> None:
         if cancelled():
             raise ClosedError(f"{address}: reading was cancelled")
         time.sleep(min(left, LOOK_EVERY))
-
-
-def _awaited(future: Future[bytes], address: str, cancelled: Cancelled) -> bytes:
-    end = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return future.result(LOOK_EVERY)
-        except NotYet:
-            if future.done():
-                raise  # the work's own
-            if cancelled():
-                future.cancel()
-                raise ClosedError(f"{address}: reading was cancelled") from None
-            if time.monotonic() > end:
-                future.cancel()
-                raise DlioFastTimeoutError(110, f"no answer within {PATIENCE:.0f} s", address) from None
 
 
 def file_system_path(settings: Settings, fs: Any, address: str, prefix: str) -> str:

@@ -21,17 +21,20 @@ _FSSPEC = (
     "batch_size",
 )  # fmt: skip
 
+OWN_OPTIONS = ("road", "attempts", "retry_timeout")
+"""dlio_fast's own, of every store; see :mod:`~.patience`."""
+
 NAMES: dict[str, tuple[str, ...]] = {
     "s3": (
         "anon", "endpoint_url", "key", "secret", "token", "username", "password", "profile", "use_ssl",
         "client_kwargs", "config_kwargs", "requester_pays", "s3_additional_kwargs", "session",
-        "version_aware", "max_concurrency", *_FSSPEC,
+        "version_aware", "max_concurrency", *OWN_OPTIONS, *_FSSPEC,
     ),
     "az": (
         "account_name", "account_key", "connection_string", "credential", "sas_token", "client_id",
         "client_secret", "tenant_id", "anon", "account_host", "location_mode", "blocksize",
         "max_concurrency", "timeout", "connection_timeout", "read_timeout", "version_aware",
-        "assume_container_exists", *_FSSPEC,
+        "assume_container_exists", *OWN_OPTIONS, *_FSSPEC,
     ),
 }  # fmt: skip
 """The names of s3fs's and of adlfs's options; further ones are looked up in the installed class."""
@@ -204,6 +207,7 @@ def check_names(options: Mapping[str, Any], known: Iterable[str], source: str, b
     known = tuple(known)
     unknown = [name for name in options if name not in known]
     if unknown and backend:
+        known = (*known, *OWN_OPTIONS)
         parameters = inspect.signature(file_system_class(backend).__init__).parameters  # type: ignore[misc]
         takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
         if takes_all and backend not in NAMES:

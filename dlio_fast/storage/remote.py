@@ -121,6 +121,9 @@ class RemoteStore:
         if options is not None and _core.HTTP_STORE:
             fast = self._counts = _core.HttpStore(**options)
             return fast
+        # Within seconds, what s3fs and adlfs would try again and again; who reads need not be allowed to list.
+        with contextlib.suppress(PermissionError):
+            self.check()
         source = self._counts = FsspecSource(self.settings, self.address.prefix)
         return _core.CallbackStore(source)
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from ..errors import ConfigError, MissingDependencyError
 from .addresses import RemoteAddress
 from .options import Options, as_bool, as_number, own_timeouts
+from .patience import Patience, patience_of, without_own
 from .source import Source, proxied
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class S3Settings:
         Of ``~/.aws``, where credentials are looked up.
     plain_because : str
         Why only s3fs can read with these settings; empty where the C client can, too.
+    patience : Patience
     options : mapping
         The merged options, in s3fs's names.
     source : Source
@@ -72,6 +74,7 @@ class S3Settings:
     profile: str | None
     custom_endpoint: bool
     plain_because: str
+    patience: Patience
     options: Mapping[str, Any] = field(repr=False, hash=False)
     source: Source = field(repr=False, hash=False)
 
@@ -109,7 +112,7 @@ class S3Settings:
             "credentials": None if self.anonymous else self.credentials(),
             "ca_file": self.ca_file or default_ca_file(),
             "verify_tls": self.verify_tls,
-            **own_timeouts(self.options.get("config_kwargs", {})),
+            **self.patience.http_options(own_timeouts(self.options.get("config_kwargs", {}))),
         }
 
     def file_system_options(self, pool: int) -> Options:
@@ -161,6 +164,8 @@ def s3_settings(address: RemoteAddress, options: Options, source: Source) -> S3S
         verify = session.get_config_variable("ca_bundle") or True
     if isinstance(verify, str) and verify.strip().lower() in ("true", "false"):
         verify = as_bool(verify, "client_kwargs.verify")
+    retries = (config.get("retries") or {}).get("max_attempts")
+    patience = patience_of({"attempts": retries + 1, **options} if retries else options)
     return S3Settings(
         bucket=address.bucket,
         endpoints=endpoints,
@@ -173,8 +178,11 @@ def s3_settings(address: RemoteAddress, options: Options, source: Source) -> S3S
         read_timeout=as_number(config.get("read_timeout", READ_TIMEOUT), "read_timeout"),
         profile=profile,
         custom_endpoint=bool(found),
-        plain_because=_only_s3fs(address.bucket, options, s3_config, session, endpoints),
-        options={name: value for name, value in options.items() if name != "endpoint_url"},
+        plain_because=patience.without_http(
+            _only_s3fs(address.bucket, options, s3_config, session, endpoints)
+        ),
+        patience=patience,
+        options={name: value for name, value in without_own(options).items() if name != "endpoint_url"},
         source=source,
     )
 

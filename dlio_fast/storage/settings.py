@@ -12,6 +12,7 @@ from .addresses import RemoteAddress, parse_address
 from .azure_settings import AzureSettings, azure_settings, known_account
 from .local import Address
 from .options import Options, gathered_options
+from .patience import Patience, patience_of, without_own
 from .s3_settings import S3Settings, s3_settings
 from .source import Source
 
@@ -21,6 +22,7 @@ class FsspecSettings:
     """Another file system of fsspec's: its scheme and the options for its class."""
 
     scheme: str
+    patience: Patience
     options: Mapping[str, Any] = field(repr=False, hash=False)
     source: Source = field(repr=False, hash=False)
 
@@ -83,7 +85,9 @@ def settings_for(
         return s3_settings(parsed, options, source)
     if parsed.backend == "az":
         return azure_settings(parse_address(address, known_account(options)), options, source)
-    return FsspecSettings(parsed.backend, options, source)
+    patience = patience_of(options)
+    patience.without_http("read through fsspec")
+    return FsspecSettings(parsed.backend, patience, without_own(options), source)
 
 
 def remote_address(address: Address, settings: Settings) -> RemoteAddress:
