@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+from collections.abc import Callable
 
 _CODES = {
     400: ("InvalidRequest", "InvalidInput"),
@@ -28,10 +29,15 @@ class Fault:
     """So many requests; None: all."""
     skip: int = 0
     """But not the first ones."""
+    every: int = 1
+    """Only each so-manieth of those that are left."""
     method: str = ""
     """GET, HEAD, PUT …; empty: any."""
     key: str = ""
     """What the request's path and query have to contain."""
+
+    before: Callable[[], object] | None = None
+    """Called first of all: the place for what others do to the store meanwhile."""
 
     # instead of asking the server
     status: int = 0
@@ -76,7 +82,7 @@ class Fault:
         if self.times is not None and self.struck >= self.times:
             return False
         self.seen += 1
-        if self.seen <= self.skip:
+        if self.seen <= self.skip or (self.seen - self.skip) % self.every:
             return False
         self.struck += 1
         return True

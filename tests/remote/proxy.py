@@ -247,6 +247,8 @@ class _Connection:
 
     def _answer(self, stream: Stream, request: Request, fault: Fault) -> bool:
         """Whether the connection may carry another request."""
+        if fault.before:
+            fault.before()
         if fault.refuse:
             return self._reset()
         if fault.raw is not None or fault.status:
