@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 
 import numpy as np
 import pytest
@@ -124,6 +123,8 @@ for _ in range(20):
     for (address, data) in df.read_many([addresses[i] for i in order], threads=3, storage_options=options,
                                         cache_dir=cache, cache_dir_bytes=int(sys.argv[2])):
         assert hashlib.sha256(data).hexdigest() == right[address], address
+    with open(os.path.join(cache, 'ledger'), 'rb') as ledger:
+        assert int.from_bytes(ledger.read(8), 'little') <= int(sys.argv[2])
 """
 
 
@@ -132,19 +133,8 @@ def test_four_processes_share_a_cache_that_is_too_small_for_all(radosgw, cache):
     right = {address: hashlib.sha256(noise(i, SIZE + i)).hexdigest() for i, address in enumerate(addresses)}
     most = 6 * space_of(SIZE + 100)
     code = f"sys.argv[1:] = [{json.dumps(right)!r}, {most}]" + FOUR
-    stop, over = threading.Event(), []
-
-    def watch():
-        while not stop.wait(0.01):
-            now = sum(os.stat(p).st_size for p in cache.glob("*/*") if p.exists()) if cache.exists() else 0
-            over.extend([now] if now > most else [])
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
     processes = [run(code, radosgw, cache) for _ in range(4)]
     errors = [process.communicate(timeout=250)[1] for process in processes]
-    stop.set()
-    watcher.join()
     assert [process.returncode for process in processes] == [0] * 4, errors
     assert filling(cache) == []
     assert used(cache) == ledger(cache) <= most
