@@ -317,12 +317,11 @@ class Loader:
         """Settings in force, and counters summed over all passes.
 
         ``bytes_read`` (from storage, headers included), ``direct_bytes``, ``reads`` (system calls), ``files``
-        opened, ``retries`` of requests, ``batches``, ``samples`` and ``skipped_samples`` delivered or left out, ``core_samples`` and
-        ``library_samples`` read by the core alone, or by a library in Python, ``cache_hits`` and
-        ``cache_misses`` (files of many samples, at hand or not), ``disk_cache_hits`` and ``_misses`` (objects
-        in `cache_dir`, or not), ``_bytes`` (of ``bytes_read``, from there) and ``_written``,
-        ``stall_seconds`` that the consumer waited, ``transform_seconds`` spent in `transform`,
-        ``peak_bytes_in_flight``, ``fallbacks`` from O_DIRECT and the last's ``fallback_reason``,
+        opened, ``retries`` of requests, ``batches``, ``samples`` and ``skipped_samples`` delivered or left
+        out, ``core_samples`` and ``library_samples`` read by the core or in Python, ``cache_hits`` and
+        ``cache_misses`` (files of many samples, at hand or not), ``disk_cache_hits``, ``_misses`` (objects in
+        `cache_dir`, or not), ``_bytes`` and ``_written``, ``stall_seconds`` that the consumer waited,
+        ``transform_seconds``, ``peak_bytes_in_flight``, ``fallbacks`` from O_DIRECT and ``fallback_reason``,
         ``latency_histogram`` of the reads (quarter octaves of microseconds), ``pool``: its own.
         """
         counts, last = self.passes.counts()

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ..config import Config, is_remote
+from ..config import Config, folder_of, is_remote
 from ..config.data import StorageSection
 from ..errors import DlioFastFileNotFoundError
 from ..storage.files import FileList, list_folder

@@ -45,8 +45,8 @@ def check_access(settings: Settings, key: str | None = None) -> None:
         return  # other file systems know no cheap question in common
     from fsspec.asyn import get_loop, sync
 
-    failures = sync(get_loop(), _check_all, settings, endpoints, key)
-    if failures[0] is not None and None not in failures:
+    failures: list[Exception | None] = sync(get_loop(), _check_all, settings, endpoints, key) or []
+    if failures and failures[0] is not None and None not in failures:
         raise failures[0] from None
 
 

@@ -110,16 +110,6 @@ class FileList(Sequence[str]):
             known = int(self.sizes[index]), int(self.versions[index]) if self.versions is not None else 0
         return self.store.path(path, known)
 
-    def chosen(self, indices: Sequence[int]) -> FileList:
-        """Some of the files."""
-        names = [self[i] for i in indices]
-        root = len(self.root)
-        kept = FileList(self.root, [os.fsencode(name)[root:] for name in names], direct=self.direct)
-        kept.store = self.store
-        kept.sizes = None if self.sizes is None else self.sizes[list(indices)]
-        kept.versions = None if self.versions is None else self.versions[list(indices)]
-        return kept
-
     def chosen(self, which: Sequence[int]) -> FileList:
         """Those files, in that order."""
         index = np.asarray(which, np.intp)

@@ -33,9 +33,11 @@ class Cancelled(Protocol):
 
     def __call__(self) -> bool:
         """Whether nobody wants it any more."""
+        ...
 
     def count_retry(self) -> None:
         """A request is made again."""
+        ...
 
 
 class FsspecSource:
@@ -61,10 +63,12 @@ class FsspecSource:
         path = self._path(address)
 
         def ask(end: float) -> dict[str, Any]:
+            found: dict[str, Any]
             if self._range is None:
-                found: dict[str, Any] = self._fs.info(path)
-                return found
-            return self._on_loop(self._fs._info(path), address, cancelled, end)
+                found = self._fs.info(path)
+            else:
+                found = self._on_loop(self._fs._info(path), address, cancelled, end)
+            return found
 
         info = self._trying(ask, address, cancelled)
         if info["type"] == "directory" or info["size"] is None:
@@ -86,7 +90,10 @@ class FsspecSource:
         def ask(end: float) -> tuple[bytes, str]:
             if self._range is None:
                 return self._fs.cat_file(path, start=offset, end=offset + length), ""
-            return self._on_loop(self._range(path, offset, length), address, cancelled, end)
+            found: tuple[bytes, str] = self._on_loop(
+                self._range(path, offset, length), address, cancelled, end
+            )
+            return found
 
         data, etag = self._trying(ask, address, cancelled, length / SLOWEST)
         self._count(bytes=len(data))

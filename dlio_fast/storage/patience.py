@@ -53,7 +53,7 @@ class Patience:
 
 def patience_of(options: Mapping[str, Any]) -> Patience:
     """Read the options ``road``, ``attempts`` and ``retry_timeout``; ConfigError where they make no sense."""
-    road = options.get("road") or ""
+    road: Any = options.get("road") or ""
     if road not in ("http", "fsspec", ""):
         raise ConfigError("road: must be 'http' or 'fsspec'")
     attempts = as_number(options.get("attempts", ATTEMPTS), "attempts")

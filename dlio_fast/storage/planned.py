@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ..config import folder_of
 from ..config.data import DatasetSection
 from .files import FileList
 

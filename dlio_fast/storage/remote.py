@@ -121,7 +121,7 @@ class RemoteStore:
         if options is not None and _core.HTTP_STORE:
             fast = self._counts = _core.HttpStore(**options)
             return fast
-        # Within seconds, what s3fs and adlfs would try again and again; who reads need not be allowed to list.
+        # Within seconds, what s3fs and adlfs would try again and again; a reader may not be allowed to list.
         with contextlib.suppress(PermissionError):
             self.check()
         source = self._counts = FsspecSource(self.settings, self.address.prefix)
@@ -160,8 +160,7 @@ class RemoteStore:
         """
         self.core()
         assert self._counts is not None
-        found: dict[str, dict[str, Any]] = self._counts.stats()
-        return found
+        return {endpoint: dict(counts) for endpoint, counts in self._counts.stats().items()}
 
     @property
     def road(self) -> str:

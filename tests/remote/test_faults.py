@@ -1,4 +1,4 @@
-"""Epochs through a proxy that does harm: every byte is right, or an error names its object, in bounded time."""
+"""Through a proxy that does harm: every byte is right, or an error names its object, in bounded time."""
 
 import gc
 import logging
