@@ -42,6 +42,16 @@ CASES = {
     "dali_tfrecord": "dali_cases",
     "indexed_random": "indexed_cases",
     "indexed_generation": "indexed_cases",
+    "s3_http": "remote_cases",
+    "s3_tls": "remote_cases",
+    "s3_large": "remote_cases",
+    "s3_large_tls": "remote_cases",
+    "s3_radosgw": "remote_cases",
+    "azure": "remote_cases",
+    "s3_small": "remote_cases",
+    "s3_ranges": "remote_cases",
+    "s3_npz": "remote_cases",
+    "s3_upload": "remote_cases",
 }
 
 

@@ -33,12 +33,13 @@ class Goal:
     must: float
     reach: float
     measure: str = "speed"
-    """"speed": ratio of rates; "rate": GB/s; "cpu": CPU-seconds per GB; "seconds": ratio of times."""
+    """"speed": ratio of rates; "rate": GB/s; "cpu": CPU-seconds per GB, "cpu ratio": two contenders'; "item cpu":
+    µs of CPU an item; "seconds": ratio of times."""
     unit: str = "×"
 
     @property
     def less_is_better(self) -> bool:
-        return self.measure in ("cpu", "seconds")
+        return self.measure not in ("speed", "rate")
 
 
 @dataclass
@@ -76,6 +77,12 @@ class Result:
         """The goal's figure in each round."""
         if goal.measure == "cpu":
             return self.cpu_per_gb(goal.of)
+        if goal.measure == "item cpu":
+            assert self.case.items
+            return [used * 1e6 / self.case.items for used in self.cpu[goal.of]]
+        if goal.measure == "cpu ratio":
+            ours, theirs = self.cpu_per_gb(goal.of), self.cpu_per_gb(goal.against)
+            return [a / b for a, b in zip(ours, theirs, strict=True)]
         ours, theirs = self.gb_per_second(goal.of), self.gb_per_second(goal.against)
         ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
         return [1 / r for r in ratios] if goal.measure == "seconds" else ratios
