@@ -159,7 +159,8 @@ int dlf_endpoints_take(dlf_endpoints *endpoints, uint64_t now, int fresh,
 		dlf_conn *idle = endpoint->idle;
 		endpoint->idle = idle->next;
 		endpoint->n_idle--;
-		if (now - idle->idle_since < IDLE_MOST && dlf_conn_quiet(idle)) {
+		/* Another thread may have given it back after this moment. */
+		if (now < idle->idle_since + IDLE_MOST && dlf_conn_quiet(idle)) {
 			*conn = idle;
 			break;
 		}

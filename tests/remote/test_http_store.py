@@ -4,6 +4,7 @@ import hashlib
 import math
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -68,6 +69,18 @@ def test_a_long_range_comes_in_parts_at_once(s3_store, pool, new_proxy):
     )
     assert proxy.most_connections == 4
     assert proxy.count("GET") == 5
+
+
+def test_threads_take_turns_on_as_many_connections(radosgw, pool):
+    radosgw.put("a", DATA)
+    fast = open_store(radosgw)
+
+    def read(_):
+        return fast.read(radosgw.address("a"), 0, 1000, pool=pool, size=len(DATA)).nbytes
+
+    with ThreadPoolExecutor(4) as threads:
+        assert set(threads.map(read, range(1000))) == {1000}
+    assert sum(endpoint["connections"] for endpoint in fast.stats().values()) <= 4
 
 
 def test_what_is_missing_or_forbidden_is_said_at_once(store, pool):
