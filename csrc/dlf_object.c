@@ -257,7 +257,8 @@ static int read_small(object *o, kept *k, dlf_io *io, uint64_t offset,
 static int read_exact(object *o, kept *k, dlf_io *io, uint64_t offset,
 		      unsigned char *dst, size_t len, dlf_fault *fault)
 {
-	size_t parts = len / PART < 2 ? 1 : len / PART > PARTS ? PARTS : len / PART;
+	size_t near = (len + PART / 2) / PART;
+	size_t parts = len < 2 * PART ? 1 : near > PARTS ? PARTS : near;
 	size_t share = (len + parts - 1) / parts;
 	int rc = 0;
 
