@@ -303,6 +303,7 @@ class _Connection:
             head.change("Content-Length", str(int(head.get("Content-Length")) + fault.longer))
         self._wait(fault.delay + self.proxy.latency)
         self.client.sendall(bytes(head))
+        self._due = max(self._due, time.monotonic())
         sent = 0
         for whole in body:
             piece = whole if fault.end is None else whole[: fault.end - sent]
@@ -333,10 +334,9 @@ class _Connection:
                 self.client.sendall(piece[at : at + size])
             return
         if self.proxy.bytes_per_second:
-            now = time.monotonic()
-            self._due = max(self._due, now) + len(piece) / self.proxy.bytes_per_second
-            if self._due > now:
-                time.sleep(self._due - now)
+            self._due += len(piece) / self.proxy.bytes_per_second
+            if (early := self._due - time.monotonic()) > 0:
+                time.sleep(early)
         self.client.sendall(piece)
 
     def _wait(self, seconds: float) -> None:
