@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from ..errors import ConfigError
 from .options import OWN_OPTIONS, Options, as_number
+
+Road = Literal["http", "fsspec", ""]
 
 READ_TIMEOUT = 10.0
 ATTEMPTS = 10
@@ -28,7 +30,7 @@ class Patience:
         Seconds without progress before one is given up.
     """
 
-    road: Literal["http", "fsspec", ""] = ""
+    road: Road = ""
     attempts: int = ATTEMPTS
     retry_timeout: float = RETRY_TIMEOUT
 
@@ -62,7 +64,7 @@ def patience_of(options: Mapping[str, Any]) -> Patience:
         raise ConfigError("attempts: must be a whole number from 1 to 1000")
     if not 0 < seconds <= 3600:
         raise ConfigError("retry_timeout: must be a number of seconds, at most 3600")
-    return Patience(road, int(attempts), seconds)
+    return Patience(cast(Road, road), int(attempts), seconds)
 
 
 def without_own(options: Mapping[str, Any]) -> Options:
