@@ -1,4 +1,4 @@
-"""What reading and writing objects is compared with. Each is used the quickest way that it was found to have."""
+"""What reading and writing objects is compared with, each used the quickest way that was found."""
 
 from __future__ import annotations
 
@@ -106,7 +106,8 @@ def obstore_decode(store: Store, keys: Sequence[str], in_flight: int, batch: int
 
     def run() -> int:
         arrays = pool.map(lambda key: array_of(bucket.get(key).bytes()), keys)
-        return sum(stack([next(arrays) for _ in range(min(batch, left))]) for left in range(len(keys), 0, -batch))
+        sizes = [min(batch, left) for left in range(len(keys), 0, -batch)]
+        return sum(stack([next(arrays) for _ in range(size)]) for size in sizes)
 
     return run
 

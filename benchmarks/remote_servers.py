@@ -1,7 +1,7 @@
 """Object stores that the benchmarks read from: those of tests/remote, and nginx over the files as they are.
 
-nginx serves GET, HEAD and ranges with an ETag, which is all that reading takes of S3; it looks at no signature
-and cannot list. It takes so little time that it is never the limit.
+nginx serves GET, HEAD and ranges with an ETag, which is all that reading takes of S3; it looks at no
+signature and cannot list. It takes so little time that it is never the limit.
 """
 
 from __future__ import annotations

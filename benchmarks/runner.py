@@ -33,8 +33,8 @@ class Goal:
     must: float
     reach: float
     measure: str = "speed"
-    """"speed": ratio of rates; "rate": GB/s; "cpu": CPU-seconds per GB, "cpu ratio": two contenders'; "item cpu":
-    µs of CPU an item; "seconds": ratio of times."""
+    """"speed": ratio of rates; "rate": GB/s; "cpu": CPU-seconds per GB, "cpu ratio": two contenders';
+    "item cpu": µs of CPU an item; "seconds": ratio of times."""
     unit: str = "×"
 
     @property
