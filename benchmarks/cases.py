@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -29,6 +30,17 @@ def drain(loader: df.Loader) -> int:
             batch["x"].nbytes if isinstance(batch["x"], np.ndarray) else sum(x.nbytes for x in batch["x"])
         )
     return moved
+
+
+def checked(contender: Callable[[], int], nbytes: int) -> Callable[[], int]:
+    """That contender; it must deliver everything."""
+
+    def run() -> int:
+        moved = contender()
+        assert moved == nbytes, f"{moved} of {nbytes} bytes"
+        return moved
+
+    return run
 
 
 def loader(

@@ -9,16 +9,22 @@ from functools import partial
 from pathlib import Path
 
 import dlio_fast as df
+from dlio_fast import _core
+from dlio_fast.storage.remote import remote_store
 from tests.remote.servers import Servers
 from tests.remote.stores import Store
 
 from . import data
-from .cases import DLIO_SHAPE, MIB, drain
+from .cases import DLIO_SHAPE, MIB, checked, drain
 from .remote_peers import OnFsspec, obstore_decode, one_stream, s3dlio_decode
 from .remote_servers import serve_files, slow_way, upload
 from .runner import Case, Goal
 
 BATCH = IN_FLIGHT = 8
+
+
+NPY_HEADER = 128
+"""Bytes that numpy writes before such an array."""
 
 
 def loader(store: Store, keys: list[str], size: int, batch_size: int = BATCH, **options) -> df.Loader:
@@ -27,6 +33,12 @@ def loader(store: Store, keys: list[str], size: int, batch_size: int = BATCH, **
     manifest.write_text("".join(f"{store.address(key)}\t{size}\n" for key in keys))
     dataset = df.Dataset.from_files(manifest, fields=["x"], storage_options=store.storage_options)
     return df.Loader(dataset, batch_size=batch_size, **options)
+
+
+def core_of(store: Store) -> _core.HttpStore:
+    core = remote_store(store.address(""), store.storage_options).core()
+    assert isinstance(core, _core.HttpStore), "the core was built without OpenSSL"
+    return core
 
 
 def served(servers: Servers, files: list[str], *, tls: bool = False) -> tuple[Store, list[str], int]:
@@ -53,7 +65,7 @@ def beside(
     theirs = OnFsspec(store, keys, size, in_flight, batch)
     return Case(
         name, title, len(keys) * size,
-        {peer: theirs.read, "dlio_fast": partial(drain, ours)},
+        {peer: theirs.read, "dlio_fast": checked(partial(drain, ours), len(keys) * (size - NPY_HEADER))},
         goals("dlio_fast", peer),
         cache="the server's memory",
         items=len(keys),
@@ -140,7 +152,7 @@ def s3_small() -> Case:
     servers, in_flight = Servers(), 16
     return beside(
         "s3_small", "S3 over http (nginx), 4,000 × 112 KiB into batches of 64, 16 in flight", "s3fs", servers,
-        served(servers, data.numpy_npy(4000, 112 * 1024 - 128)),
+        served(servers, data.numpy_npy(4000, 112 * 1024 - NPY_HEADER)),
         lambda ours, _: [Goal("CPU an object", ours, None, 250, 120, "item cpu", " µs")],
         in_flight=in_flight, batch=64, threads=in_flight,
     )  # fmt: skip
@@ -151,13 +163,19 @@ def s3_ranges() -> Case:
     near, keys, size = served(servers, _large())
     far = slow_way(servers, near, latency=0.02, bytes_per_second=100e6)
     address, options = far.address(keys[0]), far.storage_options
+    core, pool = core_of(far), _core.Pool(4 * size)
+    known, asked = "dlio_fast, size known from a listing", "dlio_fast.read, which asks for the size"
     return Case(
-        "s3_ranges", "One 64 MiB object, 20 ms away, 100 MB/s a connection", size,
+        "s3_ranges", "One 64 MiB object, 20 ms away, 100 MB/s a connection: eight ranges at once", size,
         {
             "one stream": one_stream(far, keys[0], size),
-            "dlio_fast": lambda: df.read(address, storage_options=options).nbytes,
+            known: lambda: core.read(address, pool=pool, size=size).nbytes,
+            asked: lambda: df.read(address, storage_options=options).nbytes,
         },
-        [Goal("time against one stream", "dlio_fast", "one stream", 4.0, 6.0)],
+        [
+            Goal("size known, against one stream", known, "one stream", 4.0, 6.0),
+            Goal("size asked for, against one stream", asked, "one stream", 4.0, 6.0),
+        ],
         cache="the server's memory",
         after=servers.stop,
     )  # fmt: skip
@@ -173,7 +191,7 @@ def s3_npz() -> Case:
             "fs.cat + numpy.load": OnFsspec(store, keys, size, IN_FLIGHT).decode,
             "s3dlio.get_many + numpy.load": s3dlio_decode(store, keys, IN_FLIGHT),
             "obstore + numpy.load": obstore_decode(store, keys, IN_FLIGHT),
-            "dlio_fast": partial(drain, ours),
+            "dlio_fast": checked(partial(drain, ours), payload),
         },
         [
             Goal("against fs.cat + numpy.load", "dlio_fast", "fs.cat + numpy.load", 2.5, 4.0),
@@ -187,13 +205,11 @@ def s3_npz() -> Case:
 
 
 def s3_upload() -> Case:
-    from dlio_fast.storage.remote import remote_store
-
     servers = Servers()
     store = servers.new_store("radosgw")
     content = Path(data.numpy_npz(200, DLIO_SHAPE)[0]).read_bytes()
     keys = [f"f{i:03d}.npz" for i in range(60)]
-    core = remote_store(store.address(""), store.storage_options).core()
+    core = core_of(store)
     pool = ThreadPoolExecutor(IN_FLIGHT)
 
     def put() -> None:

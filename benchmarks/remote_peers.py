@@ -15,6 +15,8 @@ import numpy as np
 
 from tests.remote.stores import Store
 
+from .peers import THREADS
+
 
 class OnFsspec:
     """s3fs or adlfs: requests run at once on its own loop, through a pool as wide; ends are named, or s3fs
@@ -77,17 +79,18 @@ def stack(arrays: list[np.ndarray]) -> int:
 
 
 def s3dlio_decode(store: Store, keys: Sequence[str], in_flight: int, batch: int = 8) -> Callable[[], int]:
-    """`get_many` of a batch of objects, numpy.load of each."""
+    """`get_many` of a batch of objects, numpy.load of each on threads."""
     os.environ.update(store.environment)  # its endpoint is the process's
     import s3dlio
 
     uris = [store.address(key) for key in keys]
+    pool = ThreadPoolExecutor(THREADS)
 
     def run() -> int:
         moved = 0
         for first in range(0, len(uris), batch):
             found = s3dlio.get_many(uris[first : first + batch], in_flight)
-            moved += stack([array_of(raw) for _, raw in found])
+            moved += stack(list(pool.map(array_of, (raw for _, raw in found))))
         return moved
 
     return run

@@ -129,7 +129,10 @@ def _draw(everything: dict, path: Path) -> None:
         medians = [statistics.median(row) for row in rows]
         errors = [[m - min(row) for m, row in zip(medians, rows, strict=True)],
                   [max(row) - m for m, row in zip(medians, rows, strict=True)]]  # fmt: skip
-        peers = ("fio", "numpy.load", "stock", "preadv", "DLIO", "SPDL", "tf.data", "h5py", "pyarrow")
+        peers = (
+            *("fio", "numpy.load", "stock", "preadv", "DLIO", "SPDL", "tf.data", "h5py", "pyarrow"),
+            *("s3fs", "adlfs", "one stream"),
+        )
         colors = ["tab:gray" if any(peer in name for peer in peers) else "tab:blue" for name in names]
         axis.barh(names, medians, xerr=errors, color=colors, error_kw={"lw": 0.8, "ecolor": "black"})
         axis.invert_yaxis()
