@@ -11,6 +11,7 @@ from pathlib import Path
 import dlio_fast as df
 from dlio_fast import _core
 from dlio_fast.storage.remote import remote_store
+from dlio_fast.workload.generate import generate
 from tests.remote.servers import Servers
 from tests.remote.stores import Store
 
@@ -205,23 +206,33 @@ def s3_npz() -> Case:
 
 
 def s3_upload() -> Case:
-    servers = Servers()
+    count, servers = 60, Servers()
     store = servers.new_store("radosgw")
     content = Path(data.numpy_npz(200, DLIO_SHAPE)[0]).read_bytes()
-    keys = [f"f{i:03d}.npz" for i in range(60)]
-    core = core_of(store)
-    pool = ThreadPoolExecutor(IN_FLIGHT)
+    keys = [f"put/{i:03d}.npz" for i in range(count)]
+    core, pool = core_of(store), ThreadPoolExecutor(IN_FLIGHT)
+    peer = OnFsspec(store, [f"pipe/{i:03d}.npz" for i in range(count)], len(content), IN_FLIGHT)
+    made = df.load_config(
+        {"dataset": {"format": "npz", "num_files_train": count, "record_dims": [2560, 2048]}}
+    )
 
     def put() -> None:
         for _ in pool.map(lambda key: core.put(store.address(key), content), keys):
             pass
 
-    peer = OnFsspec(store, keys, len(content), IN_FLIGHT)
+    def generated() -> int:
+        where = store.address("generated")
+        options = {"storage_options": store.storage_options, "threads": IN_FLIGHT, "progress": False}
+        return generate(made, data_folder=where, **options).bytes
+
     return Case(
-        "s3_upload", "60 × 5 MiB NPZ put into radosgw, 8 in flight", len(keys) * len(content),
-        {"s3fs pipe": partial(peer.write, content), "dlio_fast": put},
-        [Goal("against s3fs pipe", "dlio_fast", "s3fs pipe", 1.2, 2.0)],
+        "s3_upload", f"{count} × 5 MiB NPZ put into radosgw, 8 in flight", count * len(content),
+        {"s3fs pipe": partial(peer.write, content), "dlio_fast": put, "dlio_fast, generated": generated},
+        [
+            Goal("the same bytes, against s3fs pipe", "dlio_fast", "s3fs pipe", 1.2, 2.0),
+            Goal("generated ones, against s3fs pipe", "dlio_fast, generated", "s3fs pipe", 1.2, 2.0),
+        ],
         cache="no cache: objects are written",
-        items=len(keys),
+        items=count,
         after=servers.stop,
     )  # fmt: skip
