@@ -166,6 +166,11 @@ def s3_settings(address: RemoteAddress, options: Options, source: Source) -> S3S
         verify = as_bool(verify, "client_kwargs.verify")
     retries = (config.get("retries") or {}).get("max_attempts")
     patience = patience_of({"attempts": retries + 1, **options} if retries else options)
+    if isinstance(verify, (str, os.PathLike)) and not os.path.exists(verify):
+        raise ConfigError(
+            f"{os.fspath(verify)}: there is no such file of certificates (client_kwargs.verify, "
+            "AWS_CA_BUNDLE, ca_bundle of the AWS profile)"
+        )
     return S3Settings(
         bucket=address.bucket,
         endpoints=endpoints,

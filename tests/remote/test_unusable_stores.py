@@ -9,7 +9,13 @@ import time
 import pytest
 
 import dlio_fast as df
-from dlio_fast.errors import DlioFastError, DlioFastFileNotFoundError, DlioFastPermissionError, StoreError
+from dlio_fast.errors import (
+    ConfigError,
+    DlioFastError,
+    DlioFastFileNotFoundError,
+    DlioFastPermissionError,
+    StoreError,
+)
 from tests.remote.epochs import ROADS, contents, npy
 
 LIMIT = 10.0
@@ -176,3 +182,9 @@ def test_the_command_line_says_it_in_one_line(radosgw):
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1
     assert f"{radosgw.root}nowhere" in done.stderr
+
+
+def test_a_file_of_certificates_that_is_not_there(radosgw_tls):
+    options = {**radosgw_tls.storage_options, "client_kwargs": {"verify": "/no/such/ca.pem"}}
+    with pytest.raises(ConfigError, match=r"/no/such/ca\.pem"):
+        df.read(radosgw_tls.address("data/a.npy"), storage_options=options)
