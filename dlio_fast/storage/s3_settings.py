@@ -110,10 +110,18 @@ class S3Settings:
             "auth": "anonymous" if self.anonymous else "sigv4",
             "region": self.region,
             "credentials": None if self.anonymous else self.credentials(),
-            "ca_file": self.ca_file or default_ca_file(),
+            "ca_file": self._own_ca_file() or default_ca_file(),
             "verify_tls": self.verify_tls,
             **self.patience.http_options(own_timeouts(self.options.get("config_kwargs", {}))),
         }
+
+    def _own_ca_file(self) -> str | None:
+        if self.ca_file is not None and self.verify_tls and not os.path.exists(self.ca_file):
+            raise ConfigError(
+                f"{self.ca_file}: there is no such file of certificates (client_kwargs.verify, "
+                "AWS_CA_BUNDLE, ca_bundle of the AWS profile)"
+            )
+        return self.ca_file
 
     def file_system_options(self, pool: int) -> Options:
         """s3fs's keyword arguments; `pool` is the number of requests that may be under way at once."""
@@ -125,7 +133,7 @@ class S3Settings:
         client = dict(options.get("client_kwargs", {}))
         if not client.get("region_name"):
             config["region_name"] = self.region  # in the client's, s3fs could not make a bucket in us-east-1
-        client["verify"] = (self.ca_file or True) if self.verify_tls else False
+        client["verify"] = (self._own_ca_file() or True) if self.verify_tls else False
         # Every option of the credentials is named, so that fsspec's configuration fills none of them in.
         own = {name: options.get(name) for name in ("key", "secret", "token")}
         for name in ("profile", "session"):
@@ -166,11 +174,6 @@ def s3_settings(address: RemoteAddress, options: Options, source: Source) -> S3S
         verify = as_bool(verify, "client_kwargs.verify")
     retries = (config.get("retries") or {}).get("max_attempts")
     patience = patience_of({"attempts": retries + 1, **options} if retries else options)
-    if isinstance(verify, (str, os.PathLike)) and not os.path.exists(verify):
-        raise ConfigError(
-            f"{os.fspath(verify)}: there is no such file of certificates (client_kwargs.verify, "
-            "AWS_CA_BUNDLE, ca_bundle of the AWS profile)"
-        )
     return S3Settings(
         bucket=address.bucket,
         endpoints=endpoints,
