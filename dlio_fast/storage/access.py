@@ -63,7 +63,8 @@ async def _check_endpoint(
     try:
         if isinstance(settings, AzureSettings):
             fs = new_filesystem(settings)
-            await asyncio.wait_for(_ask_azure(fs, settings, key), TIME_LIMIT)
+            async with fs.service_client:  # which adlfs never closes
+                await asyncio.wait_for(_ask_azure(fs, settings, key), TIME_LIMIT)
         else:
             settings = replace(settings, endpoints=(endpoint,))
             fs = new_filesystem(settings, config_kwargs=_impatient(settings))

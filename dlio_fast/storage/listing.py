@@ -16,6 +16,7 @@ from ..config.data import StorageSection
 from ..errors import DlioFastFileNotFoundError, FormatError, UnsupportedError
 from .access import check_access
 from .addresses import RemoteAddress
+from .azure_settings import AzureSettings
 from .files import MANIFEST_SUFFIXES, UNKNOWN_SIZE, FileList, data_suffixes, is_data
 from .filesystems import new_filesystem, on_loop
 from .listing_cache import ListingCache
@@ -204,6 +205,8 @@ class _Lister:
     def close(self) -> None:
         if isinstance(self.settings, S3Settings) and self.fs._s3 is not None:
             self.fs.close_session(self.fs.loop, self.fs._s3creator)
+        elif isinstance(self.settings, AzureSettings):
+            on_loop(self.fs, self.fs.service_client.close)
 
     def _run(self, address: str, work: Callable[..., Any], *args: Any) -> Any:
         with translated(address):
