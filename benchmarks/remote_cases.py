@@ -227,7 +227,11 @@ def s3_upload() -> Case:
 
     return Case(
         "s3_upload", f"{count} × 5 MiB NPZ put into radosgw, 8 in flight", count * len(content),
-        {"s3fs pipe": partial(peer.write, content), "dlio_fast": put, "dlio_fast, generated, with its start": generated},
+        {
+            "s3fs pipe": partial(peer.write, content),
+            "dlio_fast": put,
+            "dlio_fast, generated, with its start": generated,
+        },
         [Goal("against s3fs pipe", "dlio_fast", "s3fs pipe", 1.2, 2.0)],
         cache="no cache: objects are written",
         items=count,

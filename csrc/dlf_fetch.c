@@ -7,7 +7,6 @@
 #include <inttypes.h>
 #include <poll.h>
 
-#include "dlf_crc.h"
 #include "dlf_file.h"
 
 #define MS UINT64_C(1000000)
@@ -28,8 +27,8 @@ void dlf_fetch_begin(dlf_fetch *fetch, dlf_http *http, const char *path,
 	fetch->end = end;
 	fetch->dst = NULL;
 	fetch->want = 0;
-	fetch->running = fetch->headed = fetch->summing = 0;
-	fetch->crc = 0;
+	fetch->running = fetch->headed = 0;
+	dlf_integrity_end(&fetch->integrity);
 	fetch->secret = NULL;
 	fetch->begun = dlf_now_ns();
 	dlf_retry_begin(&fetch->retry, fetch->begun);
@@ -119,27 +118,21 @@ static int take_head(dlf_fetch *fetch, uint64_t now)
 			fetch->end = fetch->known->size;
 		fetch->want = fetch->end - fetch->at;
 	}
-	if (fetch->at == 0 && head->has_crc32c && fetch->http->options.verify &&
-	    fetch->end == fetch->known->size) {
-		fetch->summing = 1;
-		fetch->crc = 0;
-		fetch->crc_expected = head->crc32c;
-	}
+	if (is_whole(fetch) && fetch->http->options.verify)
+		return dlf_integrity_begin(&fetch->integrity, head,
+					   fetch->http->options.verify_md5);
 	return 0;
 }
 
 static int finish(dlf_fetch *fetch, dlf_io *io)
 {
-	int wrong = fetch->summing && fetch->at == fetch->end &&
-		    fetch->crc != fetch->crc_expected;
-
 	if (fetch->at < fetch->end)
 		return 0;
+	const char *wrong = dlf_integrity_wrong(&fetch->integrity);
 	dlf_fetch_end(fetch, io);
-	if (!wrong)
-		return 0;
-	return dlf_reply_fail(&fetch->x.failure, DLF_FATAL, DLF_ECHECKSUM,
-			      "the store's CRC-32C does not match the bytes");
+	return wrong ? dlf_reply_fail(&fetch->x.failure, DLF_FATAL, DLF_ECHECKSUM,
+				      wrong)
+		     : 0;
 }
 
 static int receive(dlf_fetch *fetch, uint64_t now)
@@ -149,14 +142,13 @@ static int receive(dlf_fetch *fetch, uint64_t now)
 
 	if (!fetch->dst && len > sizeof(scrap))
 		len = sizeof(scrap);
-	if (fetch->summing && len > SUM_BLOCK)
+	if ((fetch->integrity.crc32c || fetch->integrity.md5) && len > SUM_BLOCK)
 		len = SUM_BLOCK;
 	unsigned char *dst = fetch->dst ? fetch->dst : scrap;
 	ssize_t n = dlf_exchange_body(&fetch->x, dst, len, now);
 	if (n < 0)
 		return (int)n;
-	if (fetch->summing)
-		fetch->crc = dlf_crc32c(fetch->crc, dst, (size_t)n);
+	dlf_integrity_add(&fetch->integrity, dst, (size_t)n);
 	if (fetch->dst)
 		fetch->dst += n;
 	fetch->want -= (size_t)n;
@@ -269,6 +261,7 @@ void dlf_fetch_end(dlf_fetch *fetch, dlf_io *io)
 	uint64_t now = dlf_now_ns();
 	int done = fetch->headed;
 
+	dlf_integrity_end(&fetch->integrity);
 	close_exchange(fetch, io, now);
 	if (done) {
 		io->stats.reads++;

@@ -8,6 +8,7 @@
 
 #include "dlf_exchange.h"
 #include "dlf_http.h"
+#include "dlf_integrity.h"
 
 /* How often something was tried without progress, and since when. */
 typedef struct dlf_retry {
@@ -41,8 +42,7 @@ typedef struct dlf_fetch {
 	dlf_retry retry;
 	dlf_secret *secret;
 	int running, headed;
-	int summing;         /* take the CRC-32C of all, to be compared */
-	uint32_t crc, crc_expected;
+	dlf_integrity integrity; /* of all of it */
 	dlf_exchange x;
 } dlf_fetch;
 

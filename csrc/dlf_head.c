@@ -143,6 +143,9 @@ static const char *field(dlf_head *head, text name, text value, int *composite)
 			head->retry_after = n < 3600 ? (unsigned)n : 3600;
 	} else if (is(name, "x-amz-checksum-crc32c")) {
 		head->has_crc32c = base64_crc(value, &head->crc32c);
+	} else if (is(name, "content-md5")) {
+		if (value.len == DLF_MD5_TEXT - 1)
+			copy_word(head->md5, sizeof(head->md5), value);
 	} else if (is(name, "x-amz-checksum-type")) {
 		*composite = !is(value, "FULL_OBJECT");
 	} else if (is(name, "x-amz-bucket-region")) {

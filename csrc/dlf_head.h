@@ -13,6 +13,8 @@
 #define DLF_HEAD_MAX ((size_t)16 << 10)
 
 #define DLF_LENGTH_UNKNOWN UINT64_MAX
+/* An MD5 in base64, and a NUL. */
+#define DLF_MD5_TEXT 25
 
 typedef struct dlf_head {
 	int status;
@@ -24,6 +26,7 @@ typedef struct dlf_head {
 	uint64_t version;     /* dlf_store_version of the ETag; 0: none */
 	int has_crc32c;       /* of the whole object, x-amz-checksum-crc32c */
 	uint32_t crc32c;
+	char md5[DLF_MD5_TEXT]; /* of the whole object, Content-MD5; "": not told */
 	unsigned retry_after; /* seconds; 0: not said */
 	char region[32];      /* x-amz-bucket-region */
 	char code[48];        /* x-ms-error-code */

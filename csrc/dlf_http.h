@@ -28,6 +28,7 @@ typedef struct dlf_http_options {
 	const char *ca_file; /* NULL: the system's */
 	int verify_tls;
 	int verify;          /* compare whole objects with the store's checksum */
+	int verify_md5;      /* with an MD5, too, where it keeps no other */
 	size_t connections;  /* kept open to each endpoint */
 	uint64_t connect_ns; /* to connect */
 	uint64_t read_ns;    /* without progress */

@@ -344,6 +344,7 @@ cdef extern from "dlf_http.h" nogil:
         const char *ca_file
         int verify_tls
         int verify
+        int verify_md5
         size_t connections
         uint64_t connect_ns
         uint64_t read_ns

@@ -132,6 +132,7 @@ class HttpStore(Store):
         ca_file: str | PathLike[str] | None = None,
         verify_tls: bool = True,
         verify: bool = True,
+        verify_md5: bool = False,
         connections: int = 64,
         connect_timeout: float = 5,
         read_timeout: float = 10,

@@ -21,7 +21,7 @@ _FSSPEC = (
     "batch_size",
 )  # fmt: skip
 
-OWN_OPTIONS = ("road", "attempts", "retry_timeout")
+OWN_OPTIONS = ("road", "attempts", "retry_timeout", "verify_md5")
 """dlio_fast's own, of every store; see :mod:`~.patience`."""
 
 NAMES: dict[str, tuple[str, ...]] = {

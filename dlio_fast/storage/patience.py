@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from ..errors import ConfigError
-from .options import OWN_OPTIONS, Options, as_number
+from .options import OWN_OPTIONS, Options, as_bool, as_number
 
 Road = Literal["http", "fsspec", ""]
 
@@ -28,17 +28,20 @@ class Patience:
         Requests without progress before one is given up.
     retry_timeout : float
         Seconds without progress before one is given up.
+    verify_md5 : bool
+        Compare whole objects with the MD5 that the store keeps of them, where it keeps no other checksum.
     """
 
     road: Road = ""
     attempts: int = ATTEMPTS
     retry_timeout: float = RETRY_TIMEOUT
+    verify_md5: bool = False
 
     def http_options(self, timeouts: Mapping[str, float]) -> Options:
         """``_core.HttpStore``'s arguments: after a time without a byte another attempt still has time."""
         read = min(timeouts.get("read_timeout", READ_TIMEOUT), self.retry_timeout / 3)
         retrying = {"retry_timeout": self.retry_timeout, "attempts": self.attempts}
-        return {**timeouts, "read_timeout": read, **retrying}
+        return {**timeouts, "read_timeout": read, **retrying, "verify_md5": self.verify_md5}
 
     def without_http(self, because: str) -> str:
         """Why objects are read through fsspec: `because`, or the user's wish; "": they need not be.
@@ -54,7 +57,7 @@ class Patience:
 
 
 def patience_of(options: Mapping[str, Any]) -> Patience:
-    """Read the options ``road``, ``attempts`` and ``retry_timeout``; ConfigError where they make no sense."""
+    """Read dlio_fast's own options; ConfigError where they make no sense."""
     road: Any = options.get("road") or ""
     if road not in ("http", "fsspec", ""):
         raise ConfigError("road: must be 'http' or 'fsspec'")
@@ -64,7 +67,8 @@ def patience_of(options: Mapping[str, Any]) -> Patience:
         raise ConfigError("attempts: must be a whole number from 1 to 1000")
     if not 0 < seconds <= 3600:
         raise ConfigError("retry_timeout: must be a number of seconds, at most 3600")
-    return Patience(cast(Road, road), int(attempts), seconds)
+    md5 = as_bool(options.get("verify_md5", False), "verify_md5")
+    return Patience(cast(Road, road), int(attempts), seconds, md5)
 
 
 def without_own(options: Mapping[str, Any]) -> Options:

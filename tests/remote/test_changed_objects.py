@@ -1,6 +1,7 @@
 """Objects that others change, and bytes that rot: an error names the object, and there is never a mix."""
 
 import base64
+import hashlib
 import io
 
 import numpy as np
@@ -160,3 +161,30 @@ def test_the_store_s_own_checksum_is_compared_where_the_format_has_none(radosgw,
         seen.extend(map(only, batches))
     assert seen == [values.tobytes()] * 2
     assert all(seen.head.get("x-amz-checksum-mode") for seen in proxy.requests[-3:])
+
+
+@pytest.mark.parametrize("size", [40_000, 3_000_000])
+def test_the_md5_that_azure_keeps_is_compared_where_that_is_asked_for(azurite, new_proxy, size):
+    """The Azure SDK stores it with a blob that it uploads in one piece."""
+    values = np.arange(size // 4, dtype=np.int32)
+    proxy = new_proxy(azurite)
+    for i in range(3):
+        blob, settings = azurite.client.get_blob_client(f"sums/{i}.npy"), azurite_md5(npy(values))
+        blob.upload_blob(npy(values), content_settings=settings)
+    dataset = df.Dataset.from_files(
+        f"{azurite.root}/sums", storage_options={**options(proxy.store), "verify_md5": True}
+    )
+    assert len(dataset) == 3
+    proxy.inject(key="sums/1", corrupt_at=size // 2, method="GET", times=None)
+    with df.Loader(dataset, batch_size=1) as loader:
+        batches, seen = iter(loader), []
+        with pytest.raises(ChecksumError, match=r"sums/1\.npy.*MD5"):
+            seen.extend(map(only, batches))
+        seen.extend(map(only, batches))
+    assert seen == [values.tobytes()] * 2
+
+
+def azurite_md5(data):
+    from azure.storage.blob import ContentSettings
+
+    return ContentSettings(content_md5=bytearray(hashlib.md5(data).digest()))
