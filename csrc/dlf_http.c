@@ -16,7 +16,7 @@ void dlf_http_defaults(dlf_http_options *options)
 	options->connections = 64;
 	options->connect_ns = 5 * SECOND;
 	options->read_ns = 10 * SECOND;
-	options->first_ns = 8 * SECOND;
+	options->first_ns = 6 * SECOND;
 	options->retry_ns = 45 * SECOND;
 	options->attempts = 10;
 }

@@ -136,7 +136,7 @@ class HttpStore(Store):
         connections: int = 64,
         connect_timeout: float = 5,
         read_timeout: float = 10,
-        first_timeout: float = 8,
+        first_timeout: float = 6,
         retry_timeout: float = 45,
         attempts: int = 10,
     ) -> None: ...

@@ -73,7 +73,7 @@ cdef class HttpStore(Store):
     def __init__(self, *, str prefix, endpoints, str path="/", str auth="anonymous", region=None, account=None,
                  credentials=None, ca_file=None, bint verify_tls=True, bint verify=True, bint verify_md5=False,
                  size_t connections=64,
-                 double connect_timeout=5, double read_timeout=10, double first_timeout=8,
+                 double connect_timeout=5, double read_timeout=10, double first_timeout=6,
                  double retry_timeout=45, unsigned attempts=10):
         cdef dlf_http_options options
         cdef dlf_fault fault

@@ -12,7 +12,7 @@ from .s3_settings import S3Settings
 from .settings import Settings
 from .store_errors import translate_error
 
-TIME_LIMIT = 8.0
+TIME_LIMIT = 6.0
 """Seconds, for everything: finding credentials, resolving, connecting, and the store's answer."""
 
 
@@ -33,7 +33,7 @@ def check_access(settings: Settings, key: str | None = None) -> None:
     DlioFastPermissionError
         No credentials, or refused ones.
     DlioFastTimeoutError
-        No answer within 8 seconds.
+        No answer within 6 seconds.
     StoreError
         The endpoint cannot be resolved or reached, TLS fails, or the bucket is in another region.
     """
