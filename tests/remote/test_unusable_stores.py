@@ -27,7 +27,7 @@ def by_config(address, options):
 
 
 def by_torch(address, options):
-    """The parent says it, before there is a worker."""
+    """PyTorch's workers say it, and the parent raises it."""
     from torch.utils.data import DataLoader
 
     from dlio_fast.torch import DlioPyTorchDataset
@@ -40,7 +40,11 @@ def by_torch(address, options):
     )
     before = set(threading.enumerate())
     try:
-        next(iter(DataLoader(dataset, batch_size=None, num_workers=2)))
+        batches = iter(DataLoader(dataset, batch_size=None, num_workers=2))
+        try:
+            next(batches)
+        finally:
+            batches._shutdown_workers()  # left to the collector, PyTorch waits five seconds for each
     finally:
         assert not [t for t in set(threading.enumerate()) - before if "Loader" in t.name]
 
