@@ -78,6 +78,8 @@ def parse_yaml(text: str, source: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        if "nesting depth" in (error.problem or ""):  # PyYAML 6.0.4 has a limit of its own
+            raise ConfigError(f"{source}{place}: nested too deeply") from None
         raise ConfigError(f"{source}{place}: not valid YAML: {error.problem or error.context}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import weakref
+from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -174,7 +176,7 @@ class RemoteStore:
             return self
         with _lock:
             key = self.settings, self.address.prefix, None, None
-            return _stores.setdefault(key, RemoteStore(self.settings, self.address))
+            return _kept(key, RemoteStore(self.settings, self.address))
 
     def __repr__(self) -> str:
         return f"<RemoteStore {self.address.prefix}>"
@@ -198,7 +200,7 @@ def remote_store(
     listings = listing_cache(storage_options or {}, section or {})
     with _lock:
         made = RemoteStore(settings, parts, cache, listings)
-        return _stores.setdefault((settings, parts.prefix, cache, listings), made)
+        return _kept((settings, parts.prefix, cache, listings), made)
 
 
 def remote_path(address: Address, storage_options: Mapping[str, Any] | None = None) -> RemotePath:
@@ -232,8 +234,30 @@ def has_folder(store: RemoteStore, folder: str) -> bool:
     return has_remote_folder(folder, store.settings)
 
 
-_stores: dict[tuple[Settings, str, CacheSettings | None, ListingCache | None], RemoteStore] = {}
+RECENT = 8
+"""Stores whose connections are kept although nothing refers to them any more, for the next call."""
+
+_Key = tuple[Settings, str, CacheSettings | None, ListingCache | None]
+_stores: weakref.WeakValueDictionary[_Key, RemoteStore] = weakref.WeakValueDictionary()
+_recent: deque[RemoteStore] = deque(maxlen=RECENT)
 _lock = threading.Lock()
+
+
+def _kept(key: _Key, made: RemoteStore) -> RemoteStore:
+    """The store of that key: one that there is, or this one from now on. Called locked."""
+    store = _stores.setdefault(key, made)
+    if store in _recent:
+        _recent.remove(store)
+    _recent.append(store)
+    return store
+
+
+def forget_stores() -> None:
+    """Let go of the stores that nothing refers to, and close their connections."""
+    with _lock:
+        gone = list(_recent)
+        _recent.clear()
+    del gone  # not with the lock held
 
 
 def _forget_inherited() -> None:
