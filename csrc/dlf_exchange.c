@@ -93,7 +93,9 @@ static int dial(dlf_exchange *x, uint64_t now)
 		x->state = BROKEN;
 		x->reached = 0;
 		x->failure.retry_after = 0;
-		x->failure.kind = rc == DLF_ESTORE ? DLF_FATAL : DLF_UNREACHED;
+		x->failure.kind = rc == DLF_ESTORE || rc == -EMFILE || rc == -ENFILE
+					  ? DLF_FATAL
+					  : DLF_UNREACHED;
 		return rc;
 	}
 	x->reached = 1;
@@ -107,6 +109,8 @@ static int silent(dlf_exchange *x, uint64_t now)
 {
 	if (now < x->deadline)
 		return -EAGAIN;
+	if (x->state != BODY)
+		x->reached = 0; /* of several endpoints, to be left out for a while */
 	return broken(x, DLF_TRANSIENT, -ETIMEDOUT,
 		      x->state == BODY ? "the store stopped sending"
 				       : "the store does not answer; check the "
@@ -125,6 +129,25 @@ static int cut(dlf_exchange *x, ssize_t n)
 			      : "the connection broke off before the answer");
 }
 
+/* Has the store said something before all was sent?  A refusal may; over TLS, what is
+ * there may be but a session's ticket. */
+static int answered_early(dlf_exchange *x)
+{
+	struct pollfd early = {.fd = x->conn->fd, .events = POLLIN};
+	short wants = x->conn->wants;
+
+	if (!x->body_len || poll(&early, 1, 0) <= 0)
+		return 0;
+	if (!x->conn->tls)
+		return 1;
+	ssize_t n = dlf_conn_recv(x->conn, x->in + x->in_len,
+				  sizeof(x->in) - x->in_len);
+	if (n > 0)
+		x->in_len += (size_t)n;
+	x->conn->wants = wants;
+	return n != -EAGAIN;
+}
+
 static int send_request(dlf_exchange *x, uint64_t now)
 {
 	size_t all = x->out_len + x->body_len;
@@ -136,12 +159,10 @@ static int send_request(dlf_exchange *x, uint64_t now)
 		size_t len = (in_head ? x->out_len : all) - x->sent;
 		ssize_t n = dlf_conn_send(x->conn, src, len, in_head && x->body_len);
 		if (n == -EAGAIN) {
-			/* A refusal may come before the body is through. */
+			if (answered_early(x))
+				break;
 			if (x->body_len)
 				x->conn->wants |= POLLIN;
-			struct pollfd early = {.fd = x->conn->fd, .events = POLLIN};
-			if (x->body_len && poll(&early, 1, 0) > 0)
-				break;
 			return silent(x, now);
 		}
 		if (n < 0 && x->body_len)
@@ -187,7 +208,7 @@ static int parse_head(dlf_exchange *x)
 
 static int receive_head(dlf_exchange *x, uint64_t now)
 {
-	int rc = -EAGAIN;
+	int rc = x->in_len ? parse_head(x) : -EAGAIN;
 
 	while (rc == -EAGAIN) {
 		ssize_t n = dlf_conn_recv(x->conn, x->in + x->in_len,

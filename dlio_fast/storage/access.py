@@ -16,7 +16,7 @@ TIME_LIMIT = 6.0
 """Seconds, for everything: finding credentials, resolving, connecting, and the store's answer."""
 
 
-def check_access(settings: Settings, key: str | None = None) -> None:
+def check_access(settings: Settings, key: str | None = None) -> Settings:
     """Ask a store for the first name in the bucket, or for one object's metadata.
 
     Parameters
@@ -25,6 +25,11 @@ def check_access(settings: Settings, key: str | None = None) -> None:
         Of several endpoints, one that answers is enough.
     key : str, optional
         An object to ask for, for users who may read but not list.
+
+    Returns
+    -------
+    Settings
+        The same, with an endpoint in the first place that answers: s3fs knows only one.
 
     Raises
     ------
@@ -42,12 +47,16 @@ def check_access(settings: Settings, key: str | None = None) -> None:
     elif isinstance(settings, S3Settings):
         endpoints = settings.endpoints
     else:
-        return  # other file systems know no cheap question in common
+        return settings  # other file systems know no cheap question in common
     from fsspec.asyn import get_loop, sync
 
     failures: list[Exception | None] = sync(get_loop(), _check_all, settings, endpoints, key) or []
     if failures and failures[0] is not None and None not in failures:
         raise failures[0] from None
+    if isinstance(settings, S3Settings) and failures and failures[0] is not None:
+        alive = endpoints[failures.index(None)]
+        return replace(settings, endpoints=(alive, *(e for e in endpoints if e != alive)))
+    return settings
 
 
 async def _check_all(

@@ -143,7 +143,7 @@ def _list(address: RemoteAddress, suffixes: tuple[str, ...], settings: Settings)
     is_manifest = key.lower().endswith(MANIFEST_SUFFIXES)
     looks_like_one = is_manifest or key.lower().endswith(tuple(suffixes) or "\0")
     try:
-        check_access(settings)  # says within seconds what s3fs and adlfs would try again and again
+        settings = check_access(settings)  # says within seconds what s3fs and adlfs would try again and again
     except PermissionError:
         if not looks_like_one:  # who may read it need not be allowed to list
             raise

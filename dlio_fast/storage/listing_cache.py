@@ -69,7 +69,7 @@ class ListingCache:
         """What a listing is of; holds no secret."""
         store: list[str] = []
         if isinstance(settings, S3Settings):
-            store = list(settings.endpoints)
+            store = sorted(settings.endpoints)
         elif isinstance(settings, AzureSettings):
             store = [settings.endpoint]
         return {"layout": _LAYOUT, "address": str(address), "store": store, "suffixes": list(suffixes)}

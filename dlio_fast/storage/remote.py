@@ -82,6 +82,7 @@ class RemoteStore:
 
     def _forget(self) -> None:
         self._lock = threading.Lock()
+        self._reachable: Settings = self.settings
         self._core: tuple[int, _core.Store] | None = None
         self._counts: _core.HttpStore | FsspecSource | None = None
 
@@ -131,11 +132,11 @@ class RemoteStore:
 
     def filesystem(self) -> Any:
         """The file system of fsspec's to list and write with, of this process alone."""
-        return filesystem(self.settings)
+        return filesystem(self._reachable)
 
     def check(self, key: str | None = None) -> None:
         """See :func:`~dlio_fast.storage.access.check_access`."""
-        check_access(self.settings, key)
+        self._reachable = check_access(self.settings, key)
 
     def size_of(self, address: str) -> int | None:
         """Bytes of an object; None: there is none."""
@@ -222,7 +223,7 @@ def list_objects(
 def list_folder_of(store: RemoteStore, folder: str, suffixes: Iterable[str]) -> FileList | None:
     """The data objects of a folder in a store, as local folders are listed; None: there is no such folder."""
     try:
-        files = list_remote_folder(folder, suffixes, store.settings, store.listings)
+        files = list_remote_folder(folder, suffixes, store._reachable, store.listings)
     except FileNotFoundError:
         return None
     files.store = store

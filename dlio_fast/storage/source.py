@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 class Source:
     """An address and the options given with it, in code and in the configuration."""
 
-    address: str
+    address: str = field(compare=False)  # of the first who asked; the store is the same for all
     explicit: Mapping[str, Any] = field(default_factory=dict, repr=False)
     section: Mapping[str, Any] = field(default_factory=dict, repr=False)
 

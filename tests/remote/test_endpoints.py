@@ -1,9 +1,11 @@
 """Several endpoints of one store, of which some die and come back."""
 
 import threading
+import time
 
 import pytest
 
+import dlio_fast as df
 from tests.remote.epochs import COUNT, data_set, epoch, fill
 from tests.remote.proxy import Proxy
 
@@ -67,3 +69,13 @@ def test_where_all_are_dead_it_is_said(two):
     result = epoch(dataset)
     assert len(result.errors) == COUNT
     assert all(isinstance(error, OSError) for error in result.errors)
+
+
+def test_a_dead_first_endpoint_is_passed_by_in_listing_too(radosgw):
+    radosgw.put("data/a.npy", b"x" * 10)
+    endpoints = ["http://127.0.0.1:9", radosgw.storage_options["endpoint_url"]]
+    options = {**radosgw.storage_options, "endpoint_url": endpoints}
+    began = time.monotonic()
+    files = df.Dataset.from_files(f"{radosgw.root}/data", format="npy", storage_options=options).files
+    assert list(files) == [radosgw.address("data/a.npy")]
+    assert time.monotonic() - began < 10

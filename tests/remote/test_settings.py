@@ -10,6 +10,7 @@ import pytest
 
 from dlio_fast.config.data import StorageSection
 from dlio_fast.errors import ConfigError, DlioFastPermissionError
+from dlio_fast.storage.remote import remote_store
 from dlio_fast.storage.settings import remote_address, settings_for
 
 S3 = "s3://bucket/folder"
@@ -366,3 +367,8 @@ def test_another_process_gathers_the_environment_s_part_anew(monkeypatch):
     there = pickle.loads(crossing)
     assert there.endpoints == ("http://there",)
     assert there.credentials()()["secret_access_key"] == "B"
+
+
+def test_all_addresses_of_a_bucket_lead_to_one_store(moto):
+    stores = {id(remote_store(moto.address(key), moto.storage_options)) for key in ("a", "b/c", "d")}
+    assert len(stores) == 1
