@@ -7,6 +7,7 @@ import pytest
 from dlio_fast.config import load_config
 from dlio_fast.storage.files import list_folder
 from dlio_fast.storage.planned import planned_files
+from dlio_fast.workload.place import LocalPlace
 from dlio_fast.workload.plan import FilePlan
 
 
@@ -16,7 +17,7 @@ def test_planned_names_are_those_that_generation_gives_and_a_listing_finds(tmp_p
     dataset = {"format": "npz", "num_files_train": 13, "num_files_eval": 4, "file_prefix": "100%s"}
     dataset |= {"num_subfolders_train": subfolders, "num_subfolders_eval": subfolders}
     config = load_config({"dataset": dataset})
-    plan = FilePlan(config, str(tmp_path))
+    plan = FilePlan(config, LocalPlace(str(tmp_path)))
     for index in range(len(plan)):
         os.makedirs(os.path.dirname(plan.path(index)), exist_ok=True)
         open(plan.path(index), "w").close()
