@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 import dlio_fast as df
-from dlio_fast.formats.tfrecord import write_index
+from dlio_fast.formats.tfrecord_index import write_index
 
 from . import data, tfrecord_cases
 from .cases import MIB, checked, drain

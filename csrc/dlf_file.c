@@ -227,6 +227,9 @@ static int read_block(dlf_file *file, dlf_io *io, uint64_t offset,
 
 	if (dlf_io_cancelled(io))
 		return dlf_fail(fault, DLF_ECANCELLED, offset, "cancelled");
+	if (file->object)
+		return file->object->store->ops->read(file->object, io, offset, dst,
+						      want, fault);
 	while (done < want) {
 		ssize_t n = read_some(file, io, dst + done, span - done,
 				      offset + done);
@@ -244,10 +247,16 @@ static int read_block(dlf_file *file, dlf_io *io, uint64_t offset,
 	return 0;
 }
 
+typedef struct sum {
+	uint32_t *crc; /* continued over what is read */
+	uint32_t (*over)(uint32_t crc, const void *data, size_t n);
+	uint32_t (*copy)(uint32_t crc, void *dst, const void *src, size_t n);
+} sum;
+
 /* Read through the stage: aligned blocks, of which the wanted part is copied
  * out, with its checksum in the same pass. */
 static int read_staged(dlf_file *file, dlf_io *io, uint64_t offset,
-		       unsigned char *dst, size_t len, const dlf_sum *sum,
+		       unsigned char *dst, size_t len, const sum *sum,
 		       dlf_fault *fault)
 {
 	const size_t block = file->direct ? DLF_STAGE_SIZE : BUFFERED_BLOCK;
@@ -280,7 +289,7 @@ static int read_staged(dlf_file *file, dlf_io *io, uint64_t offset,
 /* Read straight to dst in blocks, each checksummed while it is in cache. */
 static int read_in_place(dlf_file *file, dlf_io *io, uint64_t offset,
 			 unsigned char *dst, size_t len, size_t block,
-			 const dlf_sum *sum, dlf_fault *fault)
+			 const sum *sum, dlf_fault *fault)
 {
 	while (len) {
 		size_t part = len < block ? len : block;
@@ -297,7 +306,7 @@ static int read_in_place(dlf_file *file, dlf_io *io, uint64_t offset,
 }
 
 static int read_range(dlf_file *file, dlf_io *io, uint64_t offset, void *dst,
-		      size_t len, const dlf_sum *sum, dlf_fault *fault)
+		      size_t len, const sum *sum, dlf_fault *fault)
 {
 	unsigned char *to = dst;
 	int rc;
@@ -305,13 +314,13 @@ static int read_range(dlf_file *file, dlf_io *io, uint64_t offset, void *dst,
 	if (offset > file->size || len > file->size - offset)
 		return dlf_fail(fault, DLF_ETRUNCATED, file->size,
 				"the file is shorter than its own headers say");
-	if (file->object)
-		return dlf_file_read_object(file, io, offset, to, len, sum, fault);
+	size_t block = file->object ? dlf_file_object_piece(file, io, offset, len, !!sum)
+				    : BUFFERED_BLOCK;
 	/* The kernel's own copy slows down, by up to three times, where page
 	 * cache and destination disagree modulo a cache line. */
-	if (!file->direct && (len < PAGE || !((offset - (uintptr_t)to) % 64)))
-		return read_in_place(file, io, offset, to, len, BUFFERED_BLOCK,
-				     sum, fault);
+	if (file->object ||
+	    (!file->direct && (len < PAGE || !((offset - (uintptr_t)to) % 64))))
+		return read_in_place(file, io, offset, to, len, block, sum, fault);
 	if (!file->direct || (offset - (uintptr_t)to) % file->align)
 		return read_staged(file, io, offset, to, len, sum, fault);
 
@@ -337,14 +346,14 @@ static int read_range(dlf_file *file, dlf_io *io, uint64_t offset, void *dst,
 int dlf_file_read(dlf_file *file, dlf_io *io, uint64_t offset, void *dst,
 		  size_t len, uint32_t *crc, dlf_fault *fault)
 {
-	dlf_sum crc32 = {crc, dlf_crc32, dlf_crc32_copy};
+	sum crc32 = {crc, dlf_crc32, dlf_crc32_copy};
 	return read_range(file, io, offset, dst, len, crc ? &crc32 : NULL, fault);
 }
 
 int dlf_file_read_crc32c(dlf_file *file, dlf_io *io, uint64_t offset, void *dst,
 			 size_t len, uint32_t *crc, dlf_fault *fault)
 {
-	dlf_sum crc32c = {crc, dlf_crc32c, dlf_crc32c_copy};
+	sum crc32c = {crc, dlf_crc32c, dlf_crc32c_copy};
 	return read_range(file, io, offset, dst, len, crc ? &crc32c : NULL, fault);
 }
 

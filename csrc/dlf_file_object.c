@@ -41,31 +41,13 @@ void dlf_file_will_read(dlf_file *file, dlf_io *io, uint64_t offset, uint64_t le
 		store->ops->will_read(file->object, io, offset, len);
 }
 
-int dlf_file_read_object(dlf_file *file, dlf_io *io, uint64_t offset,
-			 unsigned char *dst, size_t len, const dlf_sum *sum,
-			 dlf_fault *fault)
+size_t dlf_file_object_piece(dlf_file *file, dlf_io *io, uint64_t offset, size_t len,
+			     int checked)
 {
-	const dlf_store *store = file->object->store;
-	size_t piece = len;
-
-	if (sum && len > PIECE && len <= store->stream_most) {
-		dlf_file_will_read(file, io, offset, len);
-		piece = PIECE;
-	}
-	while (len) {
-		size_t part = len < piece ? len : piece;
-		if (dlf_io_cancelled(io))
-			return dlf_fail(fault, DLF_ECANCELLED, offset, "cancelled");
-		int rc = store->ops->read(file->object, io, offset, dst, part, fault);
-		if (rc)
-			return rc;
-		if (sum)
-			*sum->crc = sum->over(*sum->crc, dst, part);
-		offset += part;
-		dst += part;
-		len -= part;
-	}
-	return 0;
+	if (!checked || len <= PIECE || len > file->object->store->stream_most)
+		return len;
+	dlf_file_will_read(file, io, offset, len);
+	return PIECE;
 }
 
 int dlf_file_check_object(const dlf_file *file, dlf_fault *fault)

@@ -8,18 +8,13 @@
 
 #include "dlf_file.h"
 
-/* A checksum that is continued over what is read. */
-typedef struct dlf_sum {
-	uint32_t *crc;
-	uint32_t (*over)(uint32_t crc, const void *data, size_t n);
-	uint32_t (*copy)(uint32_t crc, void *dst, const void *src, size_t n);
-} dlf_sum;
-
 int dlf_file_open_object(dlf_file *file, dlf_io *io, const char *address,
 			 const dlf_hint *hint, dlf_fault *fault);
-int dlf_file_read_object(dlf_file *file, dlf_io *io, uint64_t offset,
-			 unsigned char *dst, size_t len, const dlf_sum *sum,
-			 dlf_fault *fault);
+
+/* Announce a range that is to be read next, in pieces if a checksum is taken of it; as
+ * long as what is returned, or shorter. */
+size_t dlf_file_object_piece(dlf_file *file, dlf_io *io, uint64_t offset, size_t len,
+			     int checked);
 int dlf_file_check_object(const dlf_file *file, dlf_fault *fault);
 void dlf_file_close_object(dlf_file *file);
 

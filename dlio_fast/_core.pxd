@@ -138,25 +138,6 @@ cdef extern from "dlf_file.h" nogil:
     void dlf_file_close(dlf_file *file)
     int dlf_file_check_unchanged(const dlf_file *file, dlf_fault *fault)
 
-cdef extern from "dlf_disk_cache.h" nogil:
-    enum:
-        DLF_DISK_ELSEWHERE
-        DLF_DISK_AGAIN
-    ctypedef struct dlf_disk_tail:
-        pass
-    ctypedef struct dlf_disk_cache:
-        dlf_store base
-        dlf_store *inner
-        const char *folder
-        uint64_t seed
-        uint64_t stamp
-        void *owner
-        int (*begin)(void *owner, dlf_io *io, const char *name, uint64_t nbytes, uint64_t version,
-                     int *fd) noexcept
-        int (*finish)(void *owner, const char *name, int fd, int err) noexcept
-        void (*discard)(void *owner, const char *name, uint64_t inode) noexcept
-    const dlf_store_ops dlf_disk_cache_ops
-
 cdef extern from "dlf_crc.h" nogil:
     ctypedef struct dlf_crc_impl:
         const char *name
@@ -164,29 +145,6 @@ cdef extern from "dlf_crc.h" nogil:
         uint32_t (*crc32_copy)(uint32_t crc, void *dst, const void *src, size_t n)
     uint32_t dlf_crc32(uint32_t crc, const void *data, size_t n)
     int dlf_crc_impls(const dlf_crc_impl **impls)
-
-cdef extern from "dlf_pages.h" nogil:
-    ctypedef struct dlf_pages:
-        uint64_t unpacked
-        uint64_t values
-        uint32_t encodings
-    int dlf_pages_scan(const unsigned char *chunk, size_t n, uint64_t start, uint64_t values, dlf_pages *pages,
-                       dlf_fault *fault)
-
-cdef extern from "dlf_footer.h" nogil:
-    enum:
-        DLF_CHUNK_NUMBERS
-    int dlf_footer_read(const unsigned char *footer, size_t n, uint64_t groups, uint64_t columns, int64_t *rows,
-                        int64_t *chunks, dlf_fault *fault)
-
-cdef extern from "dlf_column.h" nogil:
-    ctypedef struct dlf_column:
-        unsigned stored
-        unsigned itemsize
-        unsigned definition
-        uint64_t list
-    int dlf_column_decode(const dlf_column *column, const unsigned char *chunk, size_t n, uint64_t values,
-                          void *out)
 
 cdef extern from "dlf_inflate.h" nogil:
     const char *const *dlf_inflate_backends()
@@ -305,62 +263,6 @@ cdef extern from "dlf_ring.h" nogil:
     ctypedef struct dlf_worker:
         dlf_ring *ring
         dlf_io io
-
-cdef extern from "dlf_secret.h" nogil:
-    ctypedef struct dlf_secret:
-        pass
-    int dlf_secret_new(const char *id, const char *key, const char *token, int64_t expires, dlf_secret **out)
-
-cdef extern from "dlf_http.h" nogil:
-    enum dlf_auth:
-        DLF_AUTH_NONE
-        DLF_AUTH_S3
-        DLF_AUTH_AZURE_KEY
-        DLF_AUTH_SAS
-        DLF_AUTH_BEARER
-    enum dlf_dialect:
-        DLF_HTTP
-        DLF_S3
-        DLF_AZURE
-    ctypedef struct dlf_http:
-        pass
-    ctypedef struct dlf_endpoint_stats:
-        uint64_t requests
-        uint64_t retries
-        uint64_t errors
-        uint64_t bytes
-        uint64_t connections
-        uint64_t *latency
-    ctypedef struct dlf_http_options:
-        const char *prefix
-        const char **urls
-        size_t n_urls
-        const char *path
-        dlf_auth auth
-        dlf_dialect dialect
-        const char *region
-        int (*renew)(void *ctx, dlf_secret **out, dlf_fault *fault) noexcept
-        void *renew_ctx
-        const char *ca_file
-        int verify_tls
-        int verify
-        int verify_md5
-        size_t connections
-        uint64_t connect_ns
-        uint64_t read_ns
-        uint64_t first_ns
-        uint64_t retry_ns
-        unsigned attempts
-    int dlf_http_built()
-    void dlf_http_defaults(dlf_http_options *options)
-    int dlf_http_new(const dlf_http_options *options, dlf_http **out, dlf_fault *fault)
-    void dlf_http_close(dlf_http *http)
-    void dlf_http_free(dlf_http *http)
-    void dlf_http_abandon(dlf_http *http)
-    int dlf_http_put(dlf_http *http, dlf_io *io, const char *address, const void *data, size_t len,
-                     dlf_fault *fault)
-    size_t dlf_http_endpoints(const dlf_http *http)
-    const char *dlf_http_stats(dlf_http *http, size_t i, dlf_endpoint_stats *out)
 
 cdef extern from "dlf_read.h" nogil:
     ctypedef struct dlf_read:

@@ -1,5 +1,24 @@
 # A store whose objects are kept on local disk; see csrc/dlf_disk_cache.h.
 
+cdef extern from "dlf_disk_cache.h" nogil:
+    enum:
+        DLF_DISK_ELSEWHERE
+        DLF_DISK_AGAIN
+    ctypedef struct dlf_disk_tail:
+        pass
+    ctypedef struct dlf_disk_cache:
+        dlf_store base
+        dlf_store *inner
+        const char *folder
+        uint64_t seed
+        uint64_t stamp
+        void *owner
+        int (*begin)(void *owner, dlf_io *io, const char *name, uint64_t nbytes, uint64_t version,
+                     int *fd) noexcept
+        int (*finish)(void *owner, const char *name, int fd, int err) noexcept
+        void (*discard)(void *owner, const char *name, uint64_t inode) noexcept
+    const dlf_store_ops dlf_disk_cache_ops
+
 DISK_CACHE_TAIL = sizeof(dlf_disk_tail)
 """Bytes of a kept file beside those of its object."""
 

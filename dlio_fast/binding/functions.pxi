@@ -1,5 +1,28 @@
 # Single functions of the core.
 
+cdef extern from "dlf_pages.h" nogil:
+    ctypedef struct dlf_pages:
+        uint64_t unpacked
+        uint64_t values
+        uint32_t encodings
+    int dlf_pages_scan(const unsigned char *chunk, size_t n, uint64_t start, uint64_t values, dlf_pages *pages,
+                       dlf_fault *fault)
+
+cdef extern from "dlf_footer.h" nogil:
+    enum:
+        DLF_CHUNK_NUMBERS
+    int dlf_footer_read(const unsigned char *footer, size_t n, uint64_t groups, uint64_t columns, int64_t *rows,
+                        int64_t *chunks, dlf_fault *fault)
+
+cdef extern from "dlf_column.h" nogil:
+    ctypedef struct dlf_column:
+        unsigned stored
+        unsigned itemsize
+        unsigned definition
+        uint64_t list
+    int dlf_column_decode(const dlf_column *column, const unsigned char *chunk, size_t n, uint64_t values,
+                          void *out)
+
 LATENCY_BUCKETS = DLF_LATENCY_BUCKETS
 
 

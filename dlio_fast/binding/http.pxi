@@ -1,5 +1,61 @@
 # Stores over HTTP, read and written by the core's own client; see csrc/dlf_http.h.
 
+cdef extern from "dlf_secret.h" nogil:
+    ctypedef struct dlf_secret:
+        pass
+    int dlf_secret_new(const char *id, const char *key, const char *token, int64_t expires, dlf_secret **out)
+
+cdef extern from "dlf_http.h" nogil:
+    enum dlf_auth:
+        DLF_AUTH_NONE
+        DLF_AUTH_S3
+        DLF_AUTH_AZURE_KEY
+        DLF_AUTH_SAS
+        DLF_AUTH_BEARER
+    enum dlf_dialect:
+        DLF_HTTP
+        DLF_S3
+        DLF_AZURE
+    ctypedef struct dlf_http:
+        pass
+    ctypedef struct dlf_endpoint_stats:
+        uint64_t requests
+        uint64_t retries
+        uint64_t errors
+        uint64_t bytes
+        uint64_t connections
+        uint64_t *latency
+    ctypedef struct dlf_http_options:
+        const char *prefix
+        const char **urls
+        size_t n_urls
+        const char *path
+        dlf_auth auth
+        dlf_dialect dialect
+        const char *region
+        int (*renew)(void *ctx, dlf_secret **out, dlf_fault *fault) noexcept
+        void *renew_ctx
+        const char *ca_file
+        int verify_tls
+        int verify
+        int verify_md5
+        size_t connections
+        uint64_t connect_ns
+        uint64_t read_ns
+        uint64_t first_ns
+        uint64_t retry_ns
+        unsigned attempts
+    int dlf_http_built()
+    void dlf_http_defaults(dlf_http_options *options)
+    int dlf_http_new(const dlf_http_options *options, dlf_http **out, dlf_fault *fault)
+    void dlf_http_close(dlf_http *http)
+    void dlf_http_free(dlf_http *http)
+    void dlf_http_abandon(dlf_http *http)
+    int dlf_http_put(dlf_http *http, dlf_io *io, const char *address, const void *data, size_t len,
+                     dlf_fault *fault)
+    size_t dlf_http_endpoints(const dlf_http *http)
+    const char *dlf_http_stats(dlf_http *http, size_t i, dlf_endpoint_stats *out)
+
 HTTP_STORE = bool(dlf_http_built())
 
 cdef dict _AUTHS = {  # how requests are authorized, and whose headers they then carry

@@ -29,7 +29,7 @@ def add(commands: Commands) -> argparse.ArgumentParser:
 
 def execute(args: argparse.Namespace) -> int:
     from ..errors import DlioFastError
-    from ..formats.tfrecord import write_index
+    from ..formats.tfrecord_index import write_index
 
     output, status = Output(args), 0
     results: list[dict[str, object]] = []

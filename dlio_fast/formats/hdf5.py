@@ -21,7 +21,8 @@ from ..errors import ConfigError, SampleError
 from .base import FieldSpec, FileSpec, Format
 from .generating import Generator
 from .hdf5_generating import hdf5_generator, new_file, new_groups
-from .hdf5_metadata import Dataset, MetadataFile, h5py, typed_errors
+from .hdf5_library import h5py, typed_errors
+from .hdf5_metadata import Dataset, MetadataFile
 from .layout import ALIGNMENT
 from .packing import Packer, Packing
 

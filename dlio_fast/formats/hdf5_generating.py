@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ..errors import ConfigError
 from .generating import EncodedGenerator, Generator, LaidOutGenerator
-from .hdf5_metadata import h5py
+from .hdf5_library import h5py
 from .layout import ALIGNMENT, FileLayout
 
 if TYPE_CHECKING:

@@ -9,27 +9,23 @@ import os
 import stat
 import struct
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 
 from ..errors import (
-    DlioFastError,
     FileChangedError,
     FormatError,
     MemberError,
-    MissingDependencyError,
     NotRegularFileError,
     SampleError,
-    TruncatedError,
     UnsupportedError,
-    os_error,
 )
 from ..storage.local import store_of
 from ..storage.seekable import SeekableFile
+from .hdf5_library import h5py, typed_errors
 
 # csrc/dlf_hdf5.h: the words of a description
 _NONE = 2**64 - 1
@@ -43,34 +39,6 @@ _RANK = {_SHUFFLE: 0, _DEFLATE: 1, _LZF: 1, _FLETCHER32: 2}
 
 SPARSE_BYTES, SPARSE_RATIO = 1 << 30, 1032
 """A dataset may be larger than its file, where parts were never written: up to this size or this factor."""
-
-
-@cache
-def h5py() -> Any:
-    """The library. Raises MissingDependencyError where it is not installed."""
-    try:
-        import h5py
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"reading and writing HDF5 needs h5py ({error}): pip install 'dlio-fast[hdf5]'"
-        ) from error
-    return h5py
-
-
-@contextmanager
-def typed_errors(path: str) -> Iterator[None]:
-    """Raise what h5py does not like about a file as the exception family."""
-    try:
-        yield
-    except DlioFastError:
-        raise
-    except OSError as error:
-        if error.errno:
-            raise os_error(error.errno, f"{os.strerror(error.errno)}: cannot be opened", path) from None
-        kind = TruncatedError if "truncated file" in str(error) else FormatError
-        raise kind(f"{path}: h5py cannot read it: {error}", path) from error
-    except (ArithmeticError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-        raise FormatError(f"{path}: h5py cannot read it: {error}", path) from error
 
 
 @cache

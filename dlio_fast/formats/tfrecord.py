@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import gzip
 import math
-import os
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -28,17 +27,16 @@ import numpy.typing as npt
 from .. import _core
 from .._typing import Array, Values
 from ..errors import ConfigError, DataError, FormatError, MemberError, UnsupportedError
-from ..storage.local import store_of
 from ..storage.memory import shared_pool
 from .base import FieldSpec, FileSpec, Format
 from .generating import EncodedGenerator, Generator, read_at, size_of
 from .layout import raw
 from .packing import Packer, Packing
+from .tfrecord_index import dlio_index_name, index_lines
 
 if TYPE_CHECKING:
     from ..config import Config
     from ..config.data import DatasetSection
-    from ..storage.remote import RemoteStore
 
 FRAME_NBYTES = 16
 READ_AT_ONCE = 1 << 20
@@ -61,21 +59,6 @@ def record_head(nbytes: int) -> bytes:
     """Return the 12 bytes before a record's data: their length, and its masked CRC-32C."""
     length = struct.pack("<Q", nbytes)
     return length + struct.pack("<I", mask(_core.crc32c(length)))
-
-
-def index_lines(extents: Sequence[tuple[int, int]]) -> bytes:
-    """Return an index as NVIDIA DALI has it: a line a record, its offset and its length with framing."""
-    return "".join(f"{offset} {length}\n" for offset, length in extents).encode()
-
-
-def dlio_index_name(name: str) -> str | None:
-    """Return where DLIO keeps the index of a file; None: the file lies below neither train nor valid."""
-    folder, base = os.path.split(name)
-    parts = folder.split(os.sep)
-    found = [i for i, part in enumerate(parts) if part in ("train", "valid")]
-    if not found:
-        return None
-    return os.path.join(os.sep.join(parts[: found[-1]]), "index", parts[found[-1]], f"{base}.idx")
 
 
 def _good_features(file: _core.RecordFile) -> list[_Feature]:
@@ -335,68 +318,6 @@ class TfRecordPacker(Packer):
         lengths = [FRAME_NBYTES + len(example) for example in self._examples(samples)] if names else []
         ends = zip(accumulate(lengths), lengths, strict=True)
         return dict.fromkeys(names, index_lines([(end - length, length) for end, length in ends]))
-
-
-def write_index(path: str, *, force: bool = False) -> tuple[str, int]:
-    """Write the index of a TFRecord file, where DLIO keeps it or else beside the file.
-
-    Parameters
-    ----------
-    path : str
-        Or the RemotePath of an object.
-    force : bool
-        Make it anew where there is one. Else one that does not fit the file is an error.
-
-    Returns
-    -------
-    (str, int)
-        Where the index is, and how many records the file has.
-
-    Raises
-    ------
-    UnsupportedError
-        The file is compressed: its records cannot be reached by their offsets.
-    DataError
-        The file is damaged, or has an index that does not fit it.
-    """
-    store = store_of(path)
-    beside = f"{path}.idx"
-    with closing(_core.RecordFile(path, shared_pool(), index=not force)) as file:
-        name = dlio_index_name(path if store else os.path.abspath(path)) or beside
-        if file.unpacked_bytes:
-            raise UnsupportedError(
-                f"{path}: the file is compressed as a whole, an index would be of no use", path
-            )
-        if file.indexed:
-            return (beside if _exists(beside, store) else name), len(file)
-        lines = index_lines([file.extent(i) for i in range(len(file))])
-        count = len(file)
-    for there in {name, beside}:
-        if there == name or _exists(there, store):
-            if store:
-                from ..storage.uploading import put_object  # with fsspec and all
-
-                put_object(store, there, lines)
-            else:
-                _replace(there, lines)
-    return name, count
-
-
-def _exists(path: str, store: RemoteStore | None) -> bool:
-    return store.size_of(path) is not None if store else os.path.exists(path)
-
-
-def _replace(path: str, contents: bytes) -> None:
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(contents)
-        os.replace(temporary, path)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
 
 
 FORMAT = TfRecordFormat()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -12,12 +13,12 @@ from concurrent.futures import TimeoutError as NotYet
 from typing import Any, Protocol, TypeVar
 
 from .. import _core
-from ..errors import ClosedError, DlioFastTimeoutError, FileChangedError, StoreError
+from ..errors import ClosedError, DlioFastTimeoutError, FileChangedError, StoreError, UnsupportedError
 from .azure_settings import AzureSettings
 from .filesystems import filesystem
 from .fsspec_ranges import range_reader
 from .s3_settings import S3Settings
-from .settings import Settings
+from .settings import FsspecSettings, Settings
 from .store_errors import translate_error
 
 LOOK_EVERY = 0.1
@@ -169,14 +170,27 @@ def _pause(seconds: float, address: str, cancelled: Cancelled) -> None:
         time.sleep(min(left, LOOK_EVERY))
 
 
+_CHANGED = re.compile(r"[\t\n\r]|\?versionid=", re.IGNORECASE)
+"""What s3fs and adlfs take for something else than a part of the key, and then read another object."""
+
+
 def file_system_path(settings: Settings, fs: Any, address: str, prefix: str) -> str:
-    """What the file system calls an address, which begins with the prefix of its store."""
+    """What the file system calls an address, which begins with the prefix of its store.
+
+    Raises
+    ------
+    UnsupportedError
+        The file system would not read that object.
+    """
     key = address.removeprefix(prefix)
-    if isinstance(settings, S3Settings):
-        return f"{settings.bucket}/{key}"
-    if isinstance(settings, AzureSettings):
-        return f"{settings.container}/{key}"
-    return str(fs._strip_protocol(address))
+    if isinstance(settings, FsspecSettings):
+        return str(fs._strip_protocol(address))
+    if _CHANGED.search(key):
+        raise UnsupportedError(
+            f"{address!r}: fsspec's file systems take the key for another; the core's own client does not",
+            address,
+        )
+    return f"{settings.bucket if isinstance(settings, S3Settings) else settings.container}/{key}"
 
 
 def endpoint_of(settings: Settings) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 import dlio_fast as df
 from dlio_fast import _core
-from dlio_fast.errors import ChecksumError, DlioFastFileNotFoundError, FileChangedError
+from dlio_fast.errors import ChecksumError, DlioFastFileNotFoundError, FileChangedError, UnsupportedError
 from tests.remote.epochs import (
     COUNT,
     ROADS,
@@ -188,3 +188,15 @@ def azurite_md5(data):
     from azure.storage.blob import ContentSettings
 
     return ContentSettings(content_md5=bytearray(hashlib.md5(data).digest()))
+
+
+@pytest.mark.parametrize("name", ["tab\tx.npy", "line\nx.npy", "x.npy?versionId=abc"])
+def test_keys_that_fsspec_s_file_systems_take_for_others_are_refused_on_their_road(azurite, name):
+    """adlfs would read ``tabx.npy``."""
+    values = {name: npy(contents(1)), "tabx.npy": npy(contents(2)), "x.npy": npy(contents(3))}
+    for each, data in values.items():
+        azurite.put(each, data)
+    read = {road: options(azurite) | {"road": road} for road in ROADS}
+    assert bytes(df.read(azurite.address(name), storage_options=read["http"])) == values[name]
+    with pytest.raises(UnsupportedError, match="another"):
+        df.read(azurite.address(name), storage_options=read["fsspec"])
